@@ -1,0 +1,312 @@
+"""StreamingZipFile: a `zipfile.ZipFile` for files that can only write. The only seam to ``zipfile``.
+
+What is overridden here, and what is relied on without being documented, is pinned by
+``tests/test_archive_seam.py`` for every supported Python:
+
+- ``ZipFile._open_to_write`` is the one way in for ``open(name, "w")``, ``write`` and ``writestr``;
+- ``ZipFile._write_end_record`` is what ``close`` calls for the central directory;
+- ``ZipFile.mkdir`` writes a header of its own, so it is overridden too.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Literal
+from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
+
+from .compress import method_number
+from .errors import EntryError, LimitError, OptionError, PoisonedError, StreamStateError, Zip64RequiredError
+from .member import DEFAULT_LOOKAHEAD, MemberWriter
+from .names import check_storable
+from .records import LIMIT16, LZMA_EOS_FLAG, ZIP64_EXTRA_ROOM, directory_row, end_needs_zip64, end_records
+from .sink import DEFAULT_CHUNK_SIZE, FileSink, StreamSink
+
+# Central directory rows that are made before what is pending is offered for taking.
+_ROWS_PER_STEP = 256
+_DIRECTORY_ATTR = (stat.S_IFDIR | 0o755) << 16 | 0x10
+
+
+class StreamingZipFile(ZipFile):
+    """A real `zipfile.ZipFile` that writes an archive front to back, for code that expects one.
+
+    ``open(name, "w")``, ``write``, ``writestr``, ``mkdir``, ``infolist`` and ``comment`` work as ``zipfile``
+    documents them. A failure inside an open member, or inside ``with`` on the archive, poisons it: not one more byte
+    leaves, so a cut archive never looks whole.
+
+    Args:
+        file: an object that can ``write`` (a pipe, a socket's file, a framework's response), which gets the bytes at
+            once; a path; or None: `drain` hands out the bytes.
+        mode: "w", or "x" to refuse a path that exists.
+        compression: a `zipfile` constant or "stored", "deflate", "bzip2", "lzma".
+        allowZip64: False refuses members and archives that need zip64, with Zip64RequiredError.
+        compresslevel: 0 to 9 for deflate, 1 to 9 for bzip2; no effect on the others.
+        strict_timestamps: False moves file dates outside 1980 to 2107 to the nearest that fits.
+        lookahead: bytes of a member's output that are held back (per member that is being written) so that a
+            member which ends within them gets a complete header and no data descriptor.
+    """
+
+    def __init__(
+        self,
+        file: Any = None,
+        mode: Literal["w", "x"] = "w",
+        compression: int | str = ZIP_STORED,
+        allowZip64: bool = True,
+        compresslevel: int | None = None,
+        *,
+        strict_timestamps: bool = True,
+        lookahead: int = DEFAULT_LOOKAHEAD,
+        chunk_size: int = DEFAULT_CHUNK_SIZE,
+    ) -> None:
+        self._own_file: Any = None
+        self._member: MemberWriter | None = None
+        self._aborted = False
+        self._allow_zip64 = allowZip64
+        self._lookahead = check_lookahead(lookahead)
+        # Header offsets of the members whose local header is zip64: their directory rows have to be, too.
+        self.zip64_offsets: set[int] = set()
+        if mode not in ("w", "x"):
+            raise OptionError(f"mode={mode!r}: an archive that is streamed can only be written: use 'w' or 'x'")
+        number = method_number(compression) if isinstance(compression, str) else compression
+        self.sink: StreamSink | FileSink = StreamSink(chunk_size) if file is None else self._file_sink(file, mode)
+        try:
+            super().__init__(  # type: ignore[call-overload]
+                self.sink,
+                mode,
+                number,
+                allowZip64,
+                compresslevel,
+                strict_timestamps=strict_timestamps,
+            )
+        except BaseException:
+            self._close_own_file()
+            raise
+        self.filename = os.fspath(file) if isinstance(file, str | os.PathLike) else getattr(file, "name", None)
+
+    def _file_sink(self, file: Any, mode: str) -> FileSink:
+        if isinstance(file, str | os.PathLike):
+            file = self._own_file = open(file, mode + "b")  # noqa: SIM115, closed by close()
+        return FileSink(file)
+
+    # Members.
+
+    def _open_to_write(self, zinfo: ZipInfo, force_zip64: bool = False) -> MemberWriter:
+        """Begin a member as ``zipfile`` does: the caller's ZipInfo is kept, and its file_size is but a hint."""
+        if force_zip64 and not self._allow_zip64:
+            raise ValueError("force_zip64 is True, but allowZip64 was False when opening the ZIP file.")
+        self._refuse_second_member()
+        zinfo.compress_size = zinfo.CRC = zinfo.flag_bits = 0
+        default = _DIRECTORY_ATTR if zinfo.is_dir() else 0o600 << 16
+        zinfo.external_attr = zinfo.external_attr or default
+        zinfo.header_offset = self.sink.tell()
+        self._writecheck(zinfo)  # type: ignore[attr-defined]
+        return self.begin(zinfo, level=_level_of(zinfo), zip64=True if force_zip64 else None)
+
+    def begin(
+        self,
+        info: ZipInfo,
+        *,
+        level: int | None = None,
+        size: int | None = None,
+        crc32: int | None = None,
+        zip64: bool | None = None,
+        pinned: bool = False,
+    ) -> MemberWriter:
+        """Open a member for writing: the way in for all of them.
+
+        Args:
+            info: its metadata; kept, completed, and listed once the member is closed.
+            level: compression level, None for the method's default.
+            size, crc32: promises that are checked; with both, stored data gets a complete header at once.
+            zip64: True forces the zip64 header, False refuses zip64, None uses it where a known size needs it.
+            pinned: `size` is what an opened file said, so data that does not fit means that the file changed.
+        """
+        self._refuse_if_poisoned()
+        self._refuse_second_member()
+        _check_info(info)
+        if not self._allow_zip64:
+            zip64 = False
+            if len(self.filelist) >= LIMIT16:
+                raise Zip64RequiredError(f"entry {info.filename!r} is one more than {LIMIT16}, which needs zip64")
+        if info.is_dir():
+            info.compress_type = ZIP_STORED
+        info.flag_bits = LZMA_EOS_FLAG if info.compress_type == ZIP_LZMA else 0
+        self._member = MemberWriter(
+            self, info, level=level, size=size, crc32=crc32, zip64=zip64, pinned=pinned, lookahead=self._lookahead
+        )
+        self._writing = self._didModify = True
+        return self._member
+
+    def mkdir(self, zinfo_or_directory_name: str | ZipInfo, mode: int = 511) -> None:
+        """Add a directory, by name (with Unix permissions `mode`) or by ZipInfo."""
+        if isinstance(zinfo_or_directory_name, ZipInfo):
+            info = zinfo_or_directory_name
+            if not info.is_dir():
+                raise ValueError("The given ZipInfo does not describe a directory")
+        elif isinstance(zinfo_or_directory_name, str):
+            info = ZipInfo(zinfo_or_directory_name.removesuffix("/") + "/")
+            info.external_attr = (stat.S_IFDIR | mode) << 16 & 0xFFFFFFFF | 0x10
+        else:
+            raise TypeError("Expected type str or ZipInfo")
+        with self._lock:  # type: ignore[attr-defined]
+            self._open_to_write(info).close()
+
+    def member_ended(self, info: ZipInfo | None) -> None:
+        """Called by the open member, with its completed ZipInfo, or None where it is left out."""
+        if info is not None:
+            self.filelist.append(info)
+            self.NameToInfo[info.filename] = info
+            self.start_dir = self.sink.tell()
+        self._member = None
+        self._writing = False
+
+    def _refuse_second_member(self) -> None:
+        if self._member is not None:
+            raise ValueError(
+                f"Can't write to the ZIP file while member {self._member.name!r} is open for writing. "
+                "Close that handle first."
+            )
+
+    # The end.
+
+    def finish(self) -> Iterator[None]:
+        """`close`, a piece of the central directory at a time: what is pending can be taken in between."""
+        self._refuse_if_poisoned()
+        yield from self._directory()
+        self._didModify = False  # nothing is left to write for close()
+        self.close()
+
+    def _write_end_record(self) -> None:
+        for _ in self._directory():
+            pass
+
+    def _directory(self) -> Iterator[None]:
+        sink, members, wide = self.sink, self.filelist, self.zip64_offsets
+        start = sink.tell()
+        for at in range(0, len(members), _ROWS_PER_STEP):
+            rows = (directory_row(info, zip64=info.header_offset in wide) for info in members[at : at + _ROWS_PER_STEP])
+            sink.write(b"".join(rows))
+            yield
+        size = sink.tell() - start
+        if not self._allow_zip64 and end_needs_zip64(len(members), size, start):
+            raise Zip64RequiredError(
+                f"the central directory ({len(members)} members, {size} bytes, at byte {start}) needs zip64, "
+                "and zip64 was refused"
+            )
+        zip64, end = end_records(len(members), size, start, self._comment)  # type: ignore[attr-defined]
+        sink.write(zip64)
+        # In one piece: an end record whose comment was cut looks whole to readers.
+        sink.write(end, whole=True)
+        sink.flush()
+
+    def close(self) -> None:
+        """Write the central directory and let go. On a poisoned archive: only let go."""
+        if self.fp is None:
+            return
+        if self.sink.poisoned:
+            self.fp = None
+            self._close_own_file()
+            return
+        if self._member is not None:
+            raise ValueError(
+                f"Can't close the ZIP file while member {self._member.name!r} is open for writing. "
+                "Close that handle before closing the zip."
+            )
+        try:
+            super().close()
+        except BaseException:
+            self.sink.poison()
+            raise
+        finally:
+            self._close_own_file()
+
+    def _close_own_file(self) -> None:
+        file, self._own_file = self._own_file, None
+        if file is not None:
+            file.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if exc is not None:
+            self.fail()
+        elif self.sink.poisoned and not self._aborted:
+            self.close()
+            # The failure was caught inside the block; its end must not pass for success.
+            self._refuse_if_poisoned()
+        self.close()
+
+    def __del__(self) -> None:
+        # zipfile would finish the archive here, and a failure would look like success.
+        if getattr(self, "fp", None) is None:
+            return
+        if not self.sink.poisoned:
+            warnings.warn(f"unclosed archive {self!r}: it was not finished", ResourceWarning, 2, source=self)
+            self.fail()
+        self.close()
+
+    # The poison.
+
+    def abort(self) -> None:
+        """Give the archive up: what is pending is dropped, and not one more byte leaves it."""
+        self._aborted = True
+        self.fail()
+
+    def fail(self) -> None:
+        """Poison the archive, as any failure in it does."""
+        member, self._member = self._member, None
+        self._writing = False
+        self.sink.poison()
+        if member is not None:
+            member.drop()
+
+    def _refuse_if_poisoned(self) -> None:
+        if self.sink.poisoned:
+            raise PoisonedError(
+                "this archive was aborted" if self._aborted else "this archive failed before: see the first error"
+            )
+
+    def drain(self) -> bytes:
+        """The bytes that are ready and were not handed out yet; for an archive without a file.
+
+        What a member's lookahead holds back is not ready. Raises PoisonedError after a failure.
+        """
+        if isinstance(self.sink, FileSink):
+            raise StreamStateError("drain() is for an archive without a file: this one's bytes went there already")
+        self._refuse_if_poisoned()
+        return b"".join(self.sink.take(everything=True))
+
+
+def check_lookahead(lookahead: int) -> int:
+    """Refuse a lookahead that is no number of bytes."""
+    if not isinstance(lookahead, int) or isinstance(lookahead, bool) or lookahead < 0:
+        raise OptionError(f"lookahead={lookahead!r}: give a number of bytes, 0 or more")
+    return lookahead
+
+
+def _check_info(info: ZipInfo) -> None:
+    """Refuse what a member's records cannot say, before any byte of it."""
+    check_storable(info.filename)
+    for what, value, most in (
+        ("comment", info.comment, LIMIT16),
+        ("extra", info.extra, LIMIT16 - ZIP64_EXTRA_ROOM),
+    ):
+        if len(value) > most:
+            raise LimitError(f"entry {info.filename!r}: its {what} has {len(value)} bytes, and {most} is the most")
+    if not 1980 <= info.date_time[0] <= 2107:
+        raise EntryError(
+            f"entry {info.filename!r}: its date {info.date_time} is outside of 1980 to 2107, "
+            "which is all a zip archive can say"
+        )
+
+
+def _level_of(info: ZipInfo) -> int | None:
+    """The level on a ZipInfo of zipfile's; methods without one ignore it, as there."""
+    if info.compress_type in (ZIP_STORED, ZIP_LZMA):
+        return None
+    # Public (compress_level) from 3.13 on; the older name stays readable there.
+    level: int | None = info._compresslevel  # type: ignore[attr-defined]
+    return None if level == -1 and info.compress_type == ZIP_DEFLATED else level

@@ -1,0 +1,195 @@
+"""The command line: paths go in, an archive streams to a file or to standard output."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import signal
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from .entry import Entry
+from .errors import ZipStreamError
+from .stream import ZipStream, stream_zip
+from .walk import pattern_excluder, walk
+
+FAILED, INTERRUPTED, TERMINATED, PIPE_CLOSED = 1, 130, 143, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with `argv` (default: the process's own arguments); returns its exit status."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    _fail_on_sigterm()
+    try:
+        _run(arguments)
+    except BrokenPipeError:
+        # Whoever read from us has gone: nothing can be said to it, and Python must not try at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except (ZipStreamError, OSError) as exc:
+        return _complain(_message(exc), FAILED)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zipstream-adapter",
+        description="Stream files and directories into a zip archive while it is being made.",
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a file, or a directory with all that is in it")
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="-",
+        metavar="FILE",
+        help="the archive; written beside it and renamed when whole. '-', the default, is standard output",
+    )
+    parser.add_argument(
+        "--compression",
+        default="deflate",
+        choices=("stored", "deflate", "bzip2", "lzma"),
+        help="default: deflate",
+    )
+    parser.add_argument("--level", type=int, metavar="N", help="0 to 9 (bzip2: 1 to 9); default: the method's own")
+    parser.add_argument("--prefix", default="", metavar="DIR", help="put everything under DIR in the archive")
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out what matches, by its path in the directory or its last part; can be given again",
+    )
+    parser.add_argument(
+        "--symlinks",
+        default="follow",
+        choices=("follow", "store", "skip"),
+        help="follow (the default; refuses links that leave the directory or loop), store as links, or skip",
+    )
+    parser.add_argument("--skip-special", action="store_true", help="leave out sockets, named pipes and devices")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    output: str = arguments.output
+    if output == "-":
+        _to_stdout(arguments)
+        return
+    target = Path(os.path.realpath(output))
+    if target.is_dir():
+        raise IsADirectoryError(f"{output!r} is a directory: give the archive's own name")
+    if target.exists() and not target.is_file():
+        with open(target, "wb") as file:  # a device or a named pipe has no place beside it
+            _copy(_stream(arguments, ()), file)
+        return
+    _to_file(arguments, target)
+
+
+def _to_stdout(arguments: argparse.Namespace) -> None:
+    if sys.stdout.isatty():
+        raise OSError("standard output is a terminal, and an archive is binary: give -o FILE, or redirect it")
+    _copy(_stream(arguments, _identities(sys.stdout.buffer)), sys.stdout.buffer)
+
+
+def _to_file(arguments: argparse.Namespace, target: Path) -> None:
+    """Write beside `target`, so that only a whole archive ever stands under its name."""
+    beside = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
+    try:
+        with open(beside, "xb") as file:
+            if target.exists():
+                os.chmod(beside, stat.S_IMODE(target.stat().st_mode))
+                own = (*_identities(file), _identity(target.stat()))
+            else:
+                own = _identities(file)
+            _copy(_stream(arguments, own), file)
+        os.replace(beside, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            beside.unlink()
+        raise
+
+
+def _copy(stream: ZipStream, file: BinaryIO) -> None:
+    with stream:
+        for chunk in stream:
+            file.write(chunk)
+        file.flush()
+
+
+def _stream(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) -> ZipStream:
+    return stream_zip(_entries(arguments, own), compression=arguments.compression, level=arguments.level)
+
+
+def _entries(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+    """What the paths name. The archive that is being written (`own`) is never put into itself."""
+    prefix = arguments.prefix.rstrip("/") + "/" if arguments.prefix else ""
+    excluded = _Excluder(arguments.exclude, own)
+    for path in map(Path, arguments.paths):
+        name = "" if path == Path() else os.path.basename(os.path.abspath(path))
+        if path.is_dir():
+            yield from walk(
+                path,
+                prefix=prefix + name,
+                symlinks=arguments.symlinks,
+                special="skip" if arguments.skip_special else "error",
+                exclude=excluded,
+            )
+        else:
+            yield Entry(prefix + name, path)
+
+
+class _Excluder:
+    """The patterns of --exclude, and the archive itself."""
+
+    def __init__(self, patterns: list[str], own: tuple[tuple[int, int], ...]) -> None:
+        self._matches = pattern_excluder(patterns)
+        self._own = own
+
+    def __call__(self, path: Path, name: str) -> bool:
+        if self._matches(path, name):
+            return True
+        if not self._own:
+            return False
+        try:
+            return _identity(path.stat()) in self._own
+        except OSError:
+            return False  # whatever ails it is said when it is opened
+
+
+def _identities(file: BinaryIO) -> tuple[tuple[int, int], ...]:
+    try:
+        info = os.fstat(file.fileno())
+    except (OSError, ValueError):
+        return ()
+    return (_identity(info),) if stat.S_ISREG(info.st_mode) else ()
+
+
+def _identity(info: os.stat_result) -> tuple[int, int]:
+    return info.st_dev, info.st_ino
+
+
+def _fail_on_sigterm() -> None:
+    """Let SIGTERM unwind like any failure, so that nothing half-made is left behind."""
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise SystemExit(TERMINATED)
+
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, stop)
+
+
+def _message(exc: BaseException) -> str:
+    return " ".join([str(exc) or type(exc).__name__, *getattr(exc, "__notes__", ())])
+
+
+def _complain(text: str, status: int) -> int:
+    # The name of a file may hold what no terminal can show.
+    sys.stderr.write(f"zipstream-adapter: {text}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
+    return status

@@ -1,0 +1,126 @@
+"""Compressors by method and level: bytes in, bytes out.
+
+A compressor has ``compress(data) -> bytes`` and ``flush() -> bytes``. Its output depends on the data alone,
+never on how the data was cut: the same input gives the same archive.
+"""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import zlib
+from typing import TYPE_CHECKING, Protocol
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
+
+from .errors import OptionError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+METHODS = {"stored": ZIP_STORED, "deflate": ZIP_DEFLATED, "bzip2": ZIP_BZIP2, "lzma": ZIP_LZMA}
+_NAMES = {number: name for name, number in METHODS.items()}
+_ALIASES = {"store": ZIP_STORED, "deflated": ZIP_DEFLATED}
+_LEVELS = {ZIP_DEFLATED: range(10), ZIP_BZIP2: range(1, 10), ZIP_LZMA: range(10)}
+
+
+class Compressor(Protocol):
+    """What a member's data goes through."""
+
+    def compress(self, data: Buffer, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+def method_number(compression: int | str) -> int:
+    """The zip method number of a `zipfile` constant or of a name: stored, deflate, bzip2 or lzma."""
+    if isinstance(compression, str):
+        number = METHODS.get(compression.lower(), _ALIASES.get(compression.lower()))
+    else:
+        is_number = isinstance(compression, int) and not isinstance(compression, bool)
+        number = compression if is_number and compression in _NAMES else None
+    if number is None:
+        known = ", ".join(f"{name!r} ({number})" for name, number in METHODS.items())
+        raise OptionError(f"compression={compression!r} is not a method this package writes: use one of {known}")
+    return number
+
+
+def check_level(method: int, level: int | None) -> None:
+    """Refuse a `level` that `method` does not have. None, the method's default, is always good."""
+    if level is None or method == ZIP_STORED:
+        if level is not None and (not isinstance(level, int) or isinstance(level, bool)):
+            raise OptionError(f"level={level!r}: give a whole number, or None for the method's default")
+        return
+    levels = _LEVELS[method]
+    if not isinstance(level, int) or isinstance(level, bool) or level not in levels:
+        raise OptionError(
+            f"level={level!r} is out of range for {_NAMES[method]}: use {levels[0]} to {levels[-1]}, "
+            "or None for the default"
+        )
+
+
+def make_compressor(method: int, level: int | None = None) -> Compressor | None:
+    """A fresh compressor, or None for stored data (which passes as it is)."""
+    check_level(method, level)
+    if method == ZIP_STORED:
+        return None
+    if method == ZIP_DEFLATED:
+        if level == 0:
+            return StoredBlocks()
+        return zlib.compressobj(-1 if level is None else level, zlib.DEFLATED, -zlib.MAX_WBITS)
+    if method == ZIP_BZIP2:
+        import bz2
+
+        return bz2.BZ2Compressor(9 if level is None else level)
+    return LZMACompressor(level)
+
+
+class StoredBlocks:
+    """Deflate at level 0: stored blocks of 65,535 bytes (RFC 1951 section 3.2.4), n + 5 per block in size.
+
+    zlib's own level 0 cuts its blocks where its input was cut; these fall at the same places always.
+    """
+
+    _BLOCK = 65535
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def compress(self, data: Buffer) -> bytes:
+        held = self._held
+        held += memoryview(data)
+        # The last block says that it is the last: a full one waits until more has come.
+        count = max(0, (len(held) - 1) // self._BLOCK)
+        out = b"".join(self._block(held[i * self._BLOCK : (i + 1) * self._BLOCK], 0) for i in range(count))
+        del held[: count * self._BLOCK]
+        return out
+
+    def flush(self) -> bytes:
+        return self._block(self._held, 1)
+
+    @staticmethod
+    def _block(data: bytearray, last: int) -> bytes:
+        return struct.pack("<BHH", last, len(data), len(data) ^ 0xFFFF) + data
+
+
+class LZMACompressor:
+    """LZMA as zip frames it: a version, the filter's properties, the raw stream (APPNOTE 5.8.8)."""
+
+    # (dictionary size in bytes) of the presets 0 to 9: written out, since the header has to state it.
+    _DICT = tuple(1 << bits for bits in (18, 20, 21, 22, 22, 23, 23, 24, 25, 26))
+    _LC, _LP, _PB = 3, 0, 2
+
+    def __init__(self, level: int | None = None) -> None:
+        preset = 6 if level is None else level
+        dict_size = self._DICT[preset]
+        options = {"preset": preset, "dict_size": dict_size, "lc": self._LC, "lp": self._LP, "pb": self._PB}
+        self._raw = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA1, **options}])
+        properties = struct.pack("<BL", (self._PB * 5 + self._LP) * 9 + self._LC, dict_size)
+        self._header = struct.pack("<BBH", 9, 20, len(properties)) + properties
+
+    def compress(self, data: Buffer) -> bytes:
+        header, self._header = self._header, b""
+        return header + self._raw.compress(data)
+
+    def flush(self) -> bytes:
+        header, self._header = self._header, b""
+        return header + self._raw.flush()

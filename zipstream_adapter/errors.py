@@ -1,0 +1,113 @@
+"""Everything this package raises on its own account.
+
+An exception from the user's own source, callback or file passes through unchanged, with a note that
+names the entry. Everything else is one of these; each leaf also is the built-in people already catch::
+
+    ZipStreamError
+    ├── OptionError (ValueError)                an argument outside what the function takes
+    ├── EntryError (ValueError)                 an entry that cannot become a member
+    │   ├── UnsafeNameError                     a name that could not be stored, or could climb out
+    │   ├── DuplicateNameError                  a name taken already, or a file where a directory stands
+    │   ├── NotAFileError (OSError)             a directory, socket, device or pipe given as data
+    │   └── UnsafeLinkError (OSError)           a followed link that leaves the root, or loops
+    ├── EntryTypeError (TypeError)              an item, source or chunk of a type that is not data
+    ├── IntegrityError (ValueError)             what was declared did not come true
+    │   ├── SizeMismatchError                   more or fewer bytes than declared
+    │   ├── CRC32MismatchError                  another checksum than declared
+    │   └── SourceChangedError (OSError)        a file that grew or shrank while it was read
+    ├── LimitError (OverflowError)              a field of the format that is too small for the value
+    │   └── Zip64RequiredError (LargeZipFile)   zip64 was refused, and is needed
+    └── StreamStateError (ValueError)           a stream or archive used after its end
+        ├── PoisonedError                       it failed or was aborted: nothing more leaves it
+        └── StreamClosedError                   it was closed before its end
+"""
+
+from zipfile import LargeZipFile
+
+__all__ = [
+    "CRC32MismatchError",
+    "DuplicateNameError",
+    "EntryError",
+    "EntryTypeError",
+    "IntegrityError",
+    "LimitError",
+    "NotAFileError",
+    "OptionError",
+    "PoisonedError",
+    "SizeMismatchError",
+    "SourceChangedError",
+    "StreamClosedError",
+    "StreamStateError",
+    "UnsafeLinkError",
+    "UnsafeNameError",
+    "Zip64RequiredError",
+    "ZipStreamError",
+]
+
+
+class ZipStreamError(Exception):
+    """The root: catch it to catch everything this package raises on its own account."""
+
+
+class OptionError(ZipStreamError, ValueError):
+    """An argument is outside what the function takes."""
+
+
+class EntryError(ZipStreamError, ValueError):
+    """An entry cannot become a member of the archive."""
+
+
+class UnsafeNameError(EntryError):
+    """A member's name could not be stored, or could be extracted outside of its directory."""
+
+
+class DuplicateNameError(EntryError):
+    """A member's name is taken already, or names a file where a directory stands (or the reverse)."""
+
+
+class NotAFileError(EntryError, OSError):
+    """A directory, socket, device or pipe was given where a file's data is needed."""
+
+
+class UnsafeLinkError(EntryError, OSError):
+    """A symbolic link that was to be followed leaves the root of the walk, or leads into a loop."""
+
+
+class EntryTypeError(ZipStreamError, TypeError):
+    """An item, a source or a chunk has a type that cannot be data."""
+
+
+class IntegrityError(ZipStreamError, ValueError):
+    """What was declared of an entry did not come true."""
+
+
+class SizeMismatchError(IntegrityError):
+    """The data has more or fewer bytes than declared."""
+
+
+class CRC32MismatchError(IntegrityError):
+    """The data's CRC-32 is not the declared one."""
+
+
+class SourceChangedError(IntegrityError, OSError):
+    """A file grew or shrank while it was read."""
+
+
+class LimitError(ZipStreamError, OverflowError):
+    """A value does not fit the field that the zip format has for it."""
+
+
+class Zip64RequiredError(LimitError, LargeZipFile):
+    """A value needs the zip64 extensions, and they were refused."""
+
+
+class StreamStateError(ZipStreamError, ValueError):
+    """A stream or an archive was used after its end."""
+
+
+class PoisonedError(StreamStateError):
+    """It failed or was aborted before: not one more byte leaves it."""
+
+
+class StreamClosedError(StreamStateError):
+    """It was closed before its end."""

@@ -1,0 +1,278 @@
+"""MemberWriter: one member while it is written: checksum, compressor, promises, and the late header."""
+
+from __future__ import annotations
+
+import io
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+from zipfile import ZipInfo
+from zlib import crc32 as _crc32
+
+from .compress import make_compressor
+from .errors import (
+    CRC32MismatchError,
+    EntryTypeError,
+    IntegrityError,
+    PoisonedError,
+    SizeMismatchError,
+    SourceChangedError,
+    StreamStateError,
+    Zip64RequiredError,
+)
+from .records import DESCRIPTOR_FLAG, LIMIT32, data_descriptor, local_header, needs_zip64
+from .source import flat_view
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+    from .sink import FileSink, StreamSink
+
+DEFAULT_LOOKAHEAD = 65536
+# A header that waits for compressed output waits for no more than this many times as much input.
+_INPUT_PER_LOOKAHEAD = 16
+# Bytes that go through checksum and compressor, or are copied, at a time.
+STEP = 1 << 16
+
+
+class Archive(Protocol):
+    """What a member needs of its archive."""
+
+    sink: StreamSink | FileSink
+    zip64_offsets: set[int]
+
+    def member_ended(self, info: ZipInfo | None) -> None: ...
+
+    def fail(self) -> None: ...
+
+
+class MemberWriter(io.BufferedIOBase):
+    """One member while it is written: a file object that takes bytes.
+
+    Its local header is held back together with up to `lookahead` bytes of output (and 16 times as many of input).
+    A member that ends first gets a complete header; otherwise the header leaves with bit 3 set, and a data
+    descriptor follows the data (APPNOTE 4.4.4). Leaving a ``with`` block by an exception poisons the archive; so does
+    any failure in here once the header has left. Before that, `discard` can still leave the member out.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        info: ZipInfo,
+        *,
+        level: int | None,
+        size: int | None,
+        crc32: int | None,
+        zip64: bool | None,
+        pinned: bool,
+        lookahead: int,
+    ) -> None:
+        self._archive = archive
+        self._sink = archive.sink
+        self._info = info
+        self._compressor = make_compressor(info.compress_type, level)
+        self._promised_size, self._promised_crc, self._pinned = size, crc32, pinned
+        self._zip64 = zip64
+        self._lookahead = lookahead
+        self._held: list[bytes] | None = []
+        self._held_size = 0
+        self._size = self._compressed = self._crc = 0
+        self._over = self._broken = False
+        info.header_offset = self._sink.tell()
+        if info.header_offset >= LIMIT32:
+            self._refuse_zip64(info.header_offset, "begins at byte")
+
+    @property
+    def name(self) -> str:
+        return self._info.filename
+
+    @property
+    def mode(self) -> str:
+        return "wb"
+
+    @property
+    def left(self) -> bool:
+        """Whether any byte of this member has gone into the archive."""
+        return self._held is None
+
+    @property
+    def size(self) -> int:
+        """Bytes of data written so far."""
+        return self._size
+
+    @property
+    def passes_through(self) -> bool:
+        """Whether immutable data goes into the archive as it is, without a copy."""
+        return self._compressor is None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        """Add `data` to the member; returns its size in bytes.
+
+        Raises SizeMismatchError at the first byte beyond the declared size, Zip64RequiredError at the first that
+        needs a refused zip64, EntryTypeError for data in a directory.
+        """
+        self._refuse_if_over()
+        try:
+            if type(data) is bytes and (self._compressor is None or len(data) <= STEP):
+                self._step(data, whole=len(data) >= self._sink.chunk_size)
+                return len(data)
+            with flat_view(data) as view:
+                for at in range(0, len(view), STEP):
+                    self._step(view[at : at + STEP])
+                return len(view)
+        except BaseException:
+            self._break()
+            raise
+
+    def _step(self, data: bytes | memoryview, whole: bool = False) -> None:
+        size = self._size + len(data)
+        if self._promised_size is not None and size > self._promised_size:
+            raise self._mismatch("more than")
+        if self._info.is_dir() and size:
+            raise EntryTypeError(f"entry {self.name!r} is a directory, by the slash at its end, and has no data")
+        if size >= LIMIT32:
+            self._refuse_zip64(size, "has grown to a size in bytes of")
+        self._size = size
+        self._crc = _crc32(data, self._crc)
+        if self._compressor is not None:
+            self._emit(self._compressor.compress(data))
+        else:
+            # Only what cannot change any more may be kept without a copy.
+            self._emit(data if type(data) is bytes else bytes(data), whole)
+
+    def _emit(self, data: bytes, whole: bool = False) -> None:
+        self._compressed += len(data)
+        if self._compressed >= LIMIT32:
+            self._refuse_zip64(self._compressed, "has grown to a compressed size in bytes of")
+        if self._held is None:
+            self._sink.write(data, whole=whole)
+            return
+        self._held.append(data)
+        self._held_size += len(data)
+        # Both bounds are on totals, never on pieces: how the data was cut must not show.
+        if (
+            self._held_size > self._lookahead
+            or self._size > self._lookahead * _INPUT_PER_LOOKAHEAD
+            or (self._promises_all and (self._promised_size or 0) > self._lookahead)
+        ):
+            self._release()
+
+    @property
+    def _promises_all(self) -> bool:
+        """Whether a complete header can be written before the data."""
+        return self._compressor is None and self._promised_size is not None and self._promised_crc is not None
+
+    def _release(self) -> None:
+        """Let the header go before the member's end, and what was held back behind it."""
+        info = self._info
+        if self._promises_all:
+            info.CRC = self._promised_crc or 0
+            info.file_size = info.compress_size = self._promised_size or 0
+        else:
+            info.flag_bits |= DESCRIPTOR_FLAG
+        self._let_go(bool(self._zip64) or max(info.file_size, self._promised_size or 0) >= LIMIT32)
+
+    def _let_go(self, zip64: bool) -> None:
+        held, self._held = self._held or [], None
+        if zip64:
+            self._archive.zip64_offsets.add(self._info.header_offset)
+        self._sink.write(local_header(self._info, zip64=zip64))
+        for data in held:
+            # Beyond STEP it can only be a user's own bytes object, which needs no copy.
+            self._sink.write(data, whole=len(data) > STEP and self.passes_through)
+
+    def close(self) -> None:
+        """End the member: its last bytes, its descriptor where it needs one, its place in the directory."""
+        if self._over:
+            return
+        try:
+            if self._broken:
+                raise PoisonedError(f"entry {self.name!r} failed before: it cannot be completed")
+            self._complete()
+        except BaseException:
+            self._break()
+            raise
+        self._end(self._info)
+
+    def _complete(self) -> None:
+        info = self._info
+        if self._compressor is not None:
+            self._emit(self._compressor.flush())
+        self._check_promises()
+        info.CRC, info.file_size, info.compress_size = self._crc, self._size, self._compressed
+        if self._held is not None:
+            self._let_go(bool(self._zip64) or needs_zip64(info))
+        elif info.flag_bits & DESCRIPTOR_FLAG:
+            zip64 = info.header_offset in self._archive.zip64_offsets
+            self._sink.write(data_descriptor(info, zip64=zip64))
+
+    def _check_promises(self) -> None:
+        if self._promised_size not in (None, self._size):
+            raise self._mismatch("not")
+        if self._promised_crc not in (None, self._crc):
+            raise CRC32MismatchError(
+                f"entry {self.name!r}: its data has the CRC-32 {self._crc:#010x}, not the declared "
+                f"{self._promised_crc:#010x}"
+            )
+
+    def _mismatch(self, relation: str) -> IntegrityError:
+        if self._pinned:
+            grown = "grew" if relation == "more than" else "shrank"
+            return SourceChangedError(
+                f"entry {self.name!r}: its file {grown} while it was read: it had {self._promised_size} bytes when it "
+                f"was opened{'' if grown == 'grew' else f', and gave {self._size}'}"
+            )
+        given = f"{self._size} bytes of data" if relation == "not" else "data"
+        return SizeMismatchError(
+            f"entry {self.name!r}: it has {given}, {relation} the declared {self._promised_size} bytes"
+        )
+
+    def discard(self) -> None:
+        """Leave the member out. Only while no byte of it has gone into the archive (`left`)."""
+        if self.left:
+            raise StreamStateError(f"entry {self.name!r} cannot be left out any more: its header has left")
+        self._end(None)
+
+    def drop(self) -> None:
+        """Let go without ending the member: the archive is poisoned."""
+        self._over = self._broken = True
+        self._held = None
+        super().close()
+
+    def _end(self, info: ZipInfo | None) -> None:
+        self._over = True
+        self._archive.member_ended(info)
+        super().close()
+
+    def _break(self) -> None:
+        self._broken = True
+        if self.left:
+            self._archive.fail()
+
+    def _refuse_if_over(self) -> None:
+        if self._broken:
+            raise PoisonedError(f"entry {self.name!r} failed before: nothing can be added to it")
+        if self._over:
+            raise ValueError(f"I/O operation on closed file: entry {self.name!r} has ended")
+
+    def _refuse_zip64(self, value: int, what: str) -> None:
+        if self._zip64 is False:
+            raise Zip64RequiredError(f"entry {self.name!r} {what} {value}, which needs zip64, and zip64 was refused")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if exc is not None:
+            self._archive.fail()
+        self.close()
+
+    def __del__(self) -> None:
+        # io's finaliser would close, and so complete, a member that a failure left open.
+        pass

@@ -1,0 +1,144 @@
+"""The records of a zip archive as bytes, from a `zipfile.ZipInfo`: a pure function of its fields.
+
+Only what stands in the ZipInfo's documented attributes goes in, so the same member gives the same bytes on every
+supported Python (``zipfile`` itself changed its zip64 header in 3.11.4 and its names' encoding in 3.14.6).
+Sections are those of PKWARE's APPNOTE.TXT.
+"""
+
+from __future__ import annotations
+
+import struct
+from zipfile import ZIP_BZIP2, ZIP_LZMA, ZipInfo
+
+# A field at its largest value says "look in the zip64 record" (4.4.1.4), so that value itself needs one.
+LIMIT32 = 0xFFFFFFFF
+LIMIT16 = 0xFFFF
+
+DESCRIPTOR_FLAG = 0x0008
+LZMA_EOS_FLAG = 0x0002
+UTF8_FLAG = 0x0800
+
+_VERSION = 20
+_ZIP64_VERSION = 45
+_METHOD_VERSION = {ZIP_BZIP2: 46, ZIP_LZMA: 63}
+
+_LOCAL = struct.Struct("<4s2B4H3L2H")
+_ROW = struct.Struct("<4s4B4H3L5H2L")
+_DESCRIPTOR = struct.Struct("<4s3L")
+_DESCRIPTOR64 = struct.Struct("<4sL2Q")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR64 = struct.Struct("<4sLQL")
+_END = struct.Struct("<4s4H2LH")
+_ZIP64_EXTRA = struct.Struct("<2H2Q")
+
+# The most that zip64 fields add to a member's extra: two sizes and an offset behind a 4-byte head.
+ZIP64_EXTRA_ROOM = 28
+
+
+def local_header(info: ZipInfo, *, zip64: bool) -> bytes:
+    """The local file header (4.3.7), with `info`'s sizes and CRC or, under bit 3, without."""
+    if info.flag_bits & DESCRIPTOR_FLAG:
+        crc = compressed = size = 0
+    else:
+        crc, compressed, size = info.CRC, info.compress_size, info.file_size
+    extra = without_zip64(info.extra)
+    if zip64:
+        # Both sizes stand in the extra or neither (4.5.3): readers refuse halves.
+        extra += _ZIP64_EXTRA.pack(1, 16, size, compressed)
+        size = compressed = LIMIT32
+    set_versions(info, zip64)
+    name, flags = encoded_name(info)
+    date, time = _dos_date_time(info)
+    head = _LOCAL.pack(
+        b"PK\3\4", info.extract_version, info.reserved, flags, info.compress_type, time, date,
+        crc, compressed, size, len(name), len(extra),
+    )  # fmt: skip
+    return head + name + extra
+
+
+def data_descriptor(info: ZipInfo, *, zip64: bool) -> bytes:
+    """The data descriptor (4.3.9), with its signature; 64-bit sizes for zip64 or where one needs them."""
+    wide = zip64 or needs_zip64(info)
+    layout = _DESCRIPTOR64 if wide else _DESCRIPTOR
+    return layout.pack(b"PK\7\x08", info.CRC, info.compress_size, info.file_size)
+
+
+def directory_row(info: ZipInfo, *, zip64: bool) -> bytes:
+    """The member's central directory header (4.3.12); zip64 sizes where its local header has them, or a need."""
+    size, compressed, offset = info.file_size, info.compress_size, info.header_offset
+    wide: list[int] = []
+    if zip64 or needs_zip64(info):
+        wide += (size, compressed)
+        size = compressed = LIMIT32
+    if offset >= LIMIT32:
+        wide.append(offset)
+        offset = LIMIT32
+    extra = without_zip64(info.extra)
+    if wide:
+        extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) + extra
+    set_versions(info, bool(wide))
+    name, flags = encoded_name(info)
+    date, time = _dos_date_time(info)
+    head = _ROW.pack(
+        b"PK\1\2", info.create_version, info.create_system, info.extract_version, info.reserved,
+        flags, info.compress_type, time, date, info.CRC, compressed, size,
+        len(name), len(extra), len(info.comment), 0, info.internal_attr, info.external_attr, offset,
+    )  # fmt: skip
+    return head + name + extra + info.comment
+
+
+def end_records(count: int, size: int, offset: int, comment: bytes) -> tuple[bytes, bytes]:
+    """The zip64 end record and locator (4.3.14, 4.3.15; empty where nothing needs them), and the end record.
+
+    `count` members in a central directory of `size` bytes at `offset`.
+    """
+    zip64 = b""
+    if end_needs_zip64(count, size, offset):
+        at = offset + size
+        zip64 = _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+        zip64 += _LOCATOR64.pack(b"PK\6\7", 0, at, 1)
+    count = min(count, LIMIT16)
+    size, offset = min(size, LIMIT32), min(offset, LIMIT32)
+    return zip64, _END.pack(b"PK\5\6", 0, 0, count, count, size, offset, len(comment)) + comment
+
+
+def end_needs_zip64(count: int, size: int, offset: int) -> bool:
+    """Whether the end record alone cannot say where and how large the central directory is."""
+    return count >= LIMIT16 or size >= LIMIT32 or offset >= LIMIT32
+
+
+def needs_zip64(info: ZipInfo) -> bool:
+    """Whether one of the member's sizes does not fit 32 bits."""
+    return info.file_size >= LIMIT32 or info.compress_size >= LIMIT32
+
+
+def set_versions(info: ZipInfo, zip64: bool) -> None:
+    """Raise version needed and made by (4.4.3) to what the member uses, as ``zipfile`` does."""
+    least = max(_ZIP64_VERSION if zip64 else _VERSION, _METHOD_VERSION.get(info.compress_type, 0))
+    info.extract_version = max(least, info.extract_version)
+    info.create_version = max(least, info.create_version)
+
+
+def encoded_name(info: ZipInfo) -> tuple[bytes, int]:
+    """The name's bytes and the flags that go with them: ASCII as it is, all else UTF-8 and bit 11 (D.1)."""
+    if info.filename.isascii():
+        return info.filename.encode("ascii"), info.flag_bits
+    return info.filename.encode("utf-8"), info.flag_bits | UTF8_FLAG
+
+
+def without_zip64(extra: bytes) -> bytes:
+    """`extra` without zip64 fields: those a ZipInfo brought from another archive say nothing of this one."""
+    if not extra:
+        return extra
+    kept, at = [], 0
+    while at + 4 <= len(extra):
+        kind, size = struct.unpack_from("<2H", extra, at)
+        if kind != 1:
+            kept.append(extra[at : at + 4 + size])
+        at += 4 + size
+    return b"".join(kept) + extra[at:]
+
+
+def _dos_date_time(info: ZipInfo) -> tuple[int, int]:
+    year, month, day, hour, minute, second = info.date_time[:6]
+    return (year - 1980) << 9 | month << 5 | day, hour << 11 | minute << 5 | second // 2

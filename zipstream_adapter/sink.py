@@ -1,0 +1,163 @@
+"""StreamSink: where the archive's bytes go: write-only, tells its position, cannot seek.
+
+``zipfile`` takes a file that raises on `seek` for a stream and never goes back. `StreamSink` keeps what was
+written until it is taken, in chunks; `FileSink` hands every write on to a file that can only write.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+from .errors import OptionError, PoisonedError
+
+DEFAULT_CHUNK_SIZE = 65536
+
+
+class _Sink:
+    """The position, the poison, and the refusals that make ``zipfile`` treat it as a stream."""
+
+    def __init__(self, chunk_size: int = 0, position: int = 0) -> None:
+        self.chunk_size = chunk_size
+        self._position = position
+        self.poisoned = False
+
+    def write(self, data: bytes, *, whole: bool = False) -> int:
+        """Take `data`, which must be immutable. `whole` data is never cut."""
+        if self.poisoned:
+            raise PoisonedError("this archive failed or was aborted: no byte can be added to it")
+        if data:
+            try:
+                self._accept(data, whole)
+            except BaseException:
+                self.poison()  # how much of it left is unknown: nothing may follow
+                raise
+            self._position += len(data)
+        return len(data)
+
+    def _accept(self, data: bytes, whole: bool) -> None:
+        raise NotImplementedError
+
+    def tell(self) -> int:
+        """Bytes written so far: the archive offset of the next one."""
+        return self._position
+
+    def poison(self) -> None:
+        """Drop what is pending and refuse every later write."""
+        self.poisoned = True
+
+    def flush(self) -> None:
+        """Nothing to do: bytes are taken, not pushed."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise io.UnsupportedOperation("an archive that is being streamed cannot be seeked")
+
+    def read(self, size: int = -1) -> bytes:
+        raise io.UnsupportedOperation("an archive that is being streamed cannot be read")
+
+
+class StreamSink(_Sink):
+    """Keeps the bytes written until they are taken.
+
+    Writes are joined, and cut, to chunks of exactly `chunk_size` bytes; a `whole` one that does not fit what is
+    left of a chunk becomes a chunk of its own, as the very object that was written. With ``chunk_size=0`` nothing
+    is joined: what is pending is ready.
+    """
+
+    def __init__(self, chunk_size: int = DEFAULT_CHUNK_SIZE) -> None:
+        if not isinstance(chunk_size, int) or isinstance(chunk_size, bool) or chunk_size < 0:
+            raise OptionError(f"chunk_size={chunk_size!r}: give a number of bytes, 0 or more")
+        super().__init__(chunk_size)
+        self._ready: list[bytes] = []
+        self._parts: list[bytes] = []
+        self._parts_size = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes written and not yet taken."""
+        return sum(map(len, self._ready)) + self._parts_size
+
+    def _accept(self, data: bytes, whole: bool) -> None:
+        size = len(data)
+        if whole and self._parts_size + size > self.chunk_size:
+            self._join()
+            self._ready.append(data)
+            return
+        self._parts.append(data)
+        self._parts_size += size
+        if self._parts_size >= self.chunk_size:
+            self._cut()
+
+    def _join(self) -> None:
+        if self._parts:
+            self._ready.append(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+            self._parts = []
+            self._parts_size = 0
+
+    def _cut(self) -> None:
+        """Turn the parts into chunks of `chunk_size`; what is left over waits for more."""
+        step = self.chunk_size or DEFAULT_CHUNK_SIZE
+        joined = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        end = len(joined) - len(joined) % step if self.chunk_size else len(joined)
+        if end == len(joined) <= step:
+            self._ready.append(joined)
+        else:
+            self._ready.extend(joined[i : min(i + step, end)] for i in range(0, end, step))
+        self._parts = [joined[end:]] if end < len(joined) else []
+        self._parts_size = len(joined) - end
+
+    def take(self, everything: bool = False) -> list[bytes]:
+        """The chunks that are ready, in order; with `everything`, also what waits to be joined."""
+        if everything:
+            self._join()
+        ready, self._ready = self._ready, []
+        return ready
+
+    def poison(self) -> None:
+        super().poison()
+        self._ready, self._parts, self._parts_size = [], [], 0
+
+
+class FileSink(_Sink):
+    """Hands every write on to `file` at once; a short write is continued, never lost.
+
+    `file` needs ``write``. Where it tells its position, offsets count from there, as with ``zipfile``: an
+    archive can stand behind other data.
+    """
+
+    def __init__(self, file: Any) -> None:
+        super().__init__(position=_start_of(file))
+        self._write: Callable[[Any], int | None] = file.write
+        self._raw = isinstance(file, io.RawIOBase)
+        self._flush: Callable[[], object] | None = getattr(file, "flush", None)
+
+    def _accept(self, data: bytes, whole: bool) -> None:
+        written = self._put(data)
+        while written < len(data):
+            written += self._put(data[written:])
+
+    def _put(self, data: bytes) -> int:
+        count = self._write(data)
+        if count is None:
+            # Only raw files mean "it would block" by None; a framework's response means "taken".
+            if self._raw:
+                raise BlockingIOError("the target is non-blocking and full: give a blocking or buffered file")
+            return len(data)
+        if not 0 < count <= len(data):
+            raise OSError(f"the target's write() of {len(data)} bytes says it took {count}")
+        return count
+
+    def flush(self) -> None:
+        if self._flush is not None and not self.poisoned:
+            self._flush()
+
+
+def _start_of(file: Any) -> int:
+    if not callable(getattr(file, "write", None)):
+        raise OptionError(f"file={file!r}: needs a write() that takes bytes (or a path, or None)")
+    try:
+        position = file.tell()
+    except (AttributeError, OSError):
+        return 0
+    return position if isinstance(position, int) and position >= 0 else 0

@@ -1,0 +1,204 @@
+"""Whatever a user hands over as data -> chunks of bytes, opened when its turn comes and closed exactly once."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .dates import clamped
+from .entry import Entry
+from .errors import EntryTypeError, NotAFileError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+# Larger objects in memory are handed out in pieces, so that no consumer has to swallow one whole.
+LARGEST_PIECE = 1 << 20
+_SMALLEST_READ = 1 << 16
+
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+# A named pipe that nobody writes to must be refused, not waited for.
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+
+class FileFacts(NamedTuple):
+    """What an opened file or directory says of itself."""
+
+    size: int
+    modified: datetime
+    mode: int
+
+
+class OpenSource:
+    """An entry's data while it is read: an iterator of bytes-like chunks, with what its source knows.
+
+    Attributes:
+        size: bytes to come, where the source knows (objects in memory, files), else None.
+        facts: what a file says of itself, else None.
+    """
+
+    def __init__(self, entry: Entry, read_size: int = _SMALLEST_READ) -> None:
+        self.size: int | None = None
+        self.facts: FileFacts | None = None
+        self._name = entry.name
+        self._read_size = max(read_size, _SMALLEST_READ)
+        self._exit = ExitStack()
+        try:
+            self._chunks = self._directory(entry) if entry.is_dir else self._open(entry.source)
+        except BaseException:
+            self._exit.close()
+            raise
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return self._chunks
+
+    def close(self) -> None:
+        """Let go of the source, once; further calls do nothing."""
+        self._exit.close()
+
+    def _open(self, source: Any, called: bool = False) -> Iterator[Buffer]:
+        if isinstance(source, str):
+            raise EntryTypeError(
+                f"entry {self._name!r}: the source is a str, which could be a path or text: "
+                "give pathlib.Path(...) for the file, or text.encode() for the data"
+            )
+        view = _view(source)
+        if view is not None:
+            return self._memory(source, view)
+        if isinstance(source, os.PathLike):
+            return self._path(os.fspath(source))
+        if callable(getattr(source, "read", None)):
+            return self._file(source)
+        if isinstance(source, Iterable):
+            return self._iterable(source)
+        if callable(source) and not called:
+            return self._open(source(), called=True)
+        raise EntryTypeError(self._refusal(source, called))
+
+    def _refusal(self, source: Any, called: bool) -> str:
+        what = "its callable returned" if called else "the source is"
+        head = f"entry {self._name!r}: {what} {brief(source)}, which is no data"
+        if source is None and not called:
+            return f"entry {self._name!r} has no source: give b'' for an empty member, or end the name in '/'"
+        if isinstance(source, AsyncIterable) or hasattr(source, "__await__"):
+            return f"{head} for stream_zip: it is asynchronous"
+        return f"{head}: give bytes, a path object, a file object, an iterable of bytes, or a callable for one of these"
+
+    def _directory(self, entry: Entry) -> Iterator[Buffer]:
+        self.size = 0
+        if isinstance(entry.source, os.PathLike):
+            info = os.stat(entry.source)
+            if not stat.S_ISDIR(info.st_mode):
+                raise NotAFileError(
+                    f"entry {self._name!r}: {os.fspath(entry.source)!r} is no directory, and the name ends in '/'"
+                )
+            self.facts = FileFacts(0, clamped(info.st_mtime), info.st_mode)
+        elif entry.source is not None and entry.source != b"":
+            raise EntryTypeError(
+                f"entry {self._name!r}: the name ends in '/', so this is a directory, and a directory has no data: "
+                "take the slash away, or the source"
+            )
+        return iter(())
+
+    def _memory(self, source: Any, view: memoryview) -> Iterator[Buffer]:
+        self.size = view.nbytes
+        self._exit.callback(view.release)
+        if type(source) is bytes and len(source) <= LARGEST_PIECE:
+            return iter((source,) if source else ())
+        step = self._read_size
+        return (view[at : at + step] for at in range(0, view.nbytes, step))
+
+    def _path(self, path: Any) -> Iterator[Buffer]:
+        file = io.FileIO(os.open(path, _OPEN_FLAGS | _NO_WAIT), "rb")
+        self._exit.callback(file.close)
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode):
+            advice = "; walk() gives what is in it" if stat.S_ISDIR(info.st_mode) else ""
+            raise NotAFileError(f"entry {self._name!r}: {path!r} is {_kind(info.st_mode)}, not a file{advice}")
+        self.facts = FileFacts(info.st_size, clamped(info.st_mtime), info.st_mode)
+        self.size = info.st_size
+        return self._reads(file.read)
+
+    def _file(self, file: Any) -> Iterator[Buffer]:
+        self._close_later(file)
+        if isinstance(file, io.TextIOBase):
+            raise EntryTypeError(
+                f"entry {self._name!r}: the file object gives text: open it in binary mode, as in open(path, 'rb')"
+            )
+        return self._reads(file.read)
+
+    def _reads(self, read: Callable[[int], Any]) -> Iterator[Buffer]:
+        while True:
+            chunk = read(self._read_size)
+            if chunk is None:
+                raise BlockingIOError(
+                    f"entry {self._name!r}: the file object has no data yet (read() gave None): it must block"
+                )
+            if not self._checked(chunk):
+                return
+            yield chunk
+
+    def _iterable(self, source: Iterable[Any]) -> Iterator[Buffer]:
+        # Entered in this order so that the iterator is closed before what it iterates over.
+        iterator = iter(source)
+        if iterator is not source:
+            self._close_later(source)
+        self._close_later(iterator)
+        return (chunk for chunk in iterator if self._checked(chunk))
+
+    def _close_later(self, thing: Any) -> None:
+        close = getattr(thing, "close", None)
+        if callable(close):
+            self._exit.callback(close)
+
+    def _checked(self, chunk: Any) -> int:
+        """The bytes in a chunk of the user's; anything that has none is refused."""
+        if type(chunk) is bytes:
+            return len(chunk)
+        if isinstance(chunk, str):
+            raise EntryTypeError(f"entry {self._name!r}: the source gave {brief(chunk)}: encode text to bytes first")
+        view = _view(chunk)
+        if view is None:
+            raise EntryTypeError(f"entry {self._name!r}: the source gave {brief(chunk)}, where bytes are needed")
+        with view:
+            return view.nbytes
+
+
+def _view(source: Any) -> memoryview | None:
+    """`source` as a flat view of bytes, or None where it is no buffer."""
+    try:
+        return flat_view(source)
+    except TypeError:
+        return None
+
+
+def flat_view(data: Buffer) -> memoryview:
+    """`data`, whatever its shape and format, as a view of its bytes in their order."""
+    view = memoryview(data)
+    if view.format == "B" and view.ndim == 1 and view.c_contiguous:
+        return view
+    try:
+        return view.cast("B")
+    except (TypeError, ValueError):  # not contiguous, an exotic format, or nothing in it
+        return memoryview(view.tobytes())
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a directory",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a character device",
+        stat.S_IFBLK: "a block device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something special")
+
+
+def brief(value: object) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:59] + '…'} ({type(value).__name__})"

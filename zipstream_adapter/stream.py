@@ -1,0 +1,178 @@
+"""stream_zip and ZipStream: entries go in, the archive's bytes come out, as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+from zipfile import ZIP_STORED, ZipInfo
+
+from .errors import PoisonedError, StreamClosedError, StreamStateError
+from .member import DEFAULT_LOOKAHEAD
+from .names import DuplicatePolicy, NamePolicy
+from .pipeline import OnError, OnProgress, Options, Producer, Skipped
+from .sink import DEFAULT_CHUNK_SIZE
+
+if TYPE_CHECKING:
+    from types import GeneratorType
+    from typing import Self
+
+_NOTHING = memoryview(b"")
+
+
+def stream_zip(
+    entries: Iterable[Any],
+    *,
+    compression: int | str = ZIP_STORED,
+    level: int | None = None,
+    chunk_size: int = DEFAULT_CHUNK_SIZE,
+    lookahead: int = DEFAULT_LOOKAHEAD,
+    comment: bytes = b"",
+    names: NamePolicy = "strict",
+    duplicates: DuplicatePolicy = "error",
+    on_error: OnError | None = None,
+    on_progress: OnProgress | None = None,
+    extended_timestamps: bool = True,
+) -> ZipStream:
+    """A zip archive of `entries`, as an iterator of its bytes. Nothing is read before the first are asked for.
+
+    Args:
+        entries: an iterable, such as a generator, of entries: an `Entry`, a path, ``(name, source)``, or a mapping
+            with ``name`` and ``file``, ``stream`` or ``source``, and an Entry's options.
+        compression: for members that do not say: a `zipfile` constant or "stored", "deflate", "bzip2", "lzma".
+        level: for members that do not say: 0 to 9 (bzip2: 1 to 9), None for the method's default.
+        chunk_size: bytes that small pieces are joined to. Larger stored ``bytes`` pass as they are; everything else is
+            cut to this. 0 hands over after every write.
+        lookahead: bytes of a member's output (or 16 times as many of its data) that wait for its end, so that its
+            header can be complete; 0 gives every member that has data a data descriptor.
+        comment: the archive's comment, at most 65,535 bytes.
+        names: "strict" refuses names that are unsafe to extract, "repair" makes them safe, "allow" stores them.
+        duplicates: "error" refuses a name that is taken, "rename" numbers it, "allow" stores it again.
+        on_error: called as ``on_error(entry, exception)`` where an entry fails before any of its bytes have left.
+            Returns None to leave it out (see `ZipStream.skipped`) or an Entry to put in its place, or raises. Without
+            it, and after an entry's first byte has left, a failure ends the stream.
+        on_progress: called with a `Progress` after each chunk of data and at each member's end.
+        extended_timestamps: whether members carry their date as UTC seconds, too (extra 0x5455).
+
+    Raises:
+        OptionError, LimitError, EntryTypeError at once for arguments outside of these. While iterating: a
+        ZipStreamError named after the entry, or whatever a source or callback raises, with a note naming the entry.
+    """
+    return ZipStream(
+        entries,
+        compression=compression,
+        level=level,
+        chunk_size=chunk_size,
+        lookahead=lookahead,
+        comment=comment,
+        names=names,
+        duplicates=duplicates,
+        on_error=on_error,
+        on_progress=on_progress,
+        extended_timestamps=extended_timestamps,
+    )
+
+
+class ZipStream:
+    """An iterator of an archive's bytes (non-empty ``bytes``), made as they are asked for. One pass.
+
+    Iterating a finished one yields nothing; iterating a failed or closed one raises. Not to be used from several
+    threads at a time. `options` are those of `stream_zip`.
+    """
+
+    def __init__(self, entries: Iterable[Any], **options: Any) -> None:
+        producer = Producer(entries, Options(**options))
+        self._producer = producer
+        self._chunks = cast("GeneratorType[bytes, None, None]", producer.chunks())
+        self._left_over = _NOTHING  # of a chunk that read() has taken a part of
+        self._over = False
+        self._failure: BaseException | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._left_over:
+            chunk, self._left_over = bytes(self._left_over), _NOTHING
+            return chunk
+        return self._next()
+
+    def _next(self) -> bytes:
+        self._refuse_if_failed()
+        if self._over:
+            raise StopIteration
+        self._refuse_if_running()
+        try:
+            return next(self._chunks)
+        except StopIteration:
+            self._over = True
+            raise
+        except BaseException as exc:
+            self._fail(exc)
+            raise
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next `size` bytes, fewer only at the end; all that are left for -1 or None. b"" is the end."""
+        wanted = -1 if size is None or size < 0 else size
+        parts = []
+        while wanted:
+            try:
+                chunk = self._left_over or memoryview(self._next())
+            except StopIteration:
+                break
+            part = chunk if wanted < 0 else chunk[:wanted]
+            self._left_over = chunk[len(part) :]
+            parts.append(part)
+            wanted -= len(part) if wanted > 0 else 0
+        return b"".join(parts)
+
+    def readable(self) -> bool:
+        """True: this can be read like a file."""
+        return True
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return isinstance(self._failure, StreamClosedError)
+
+    def infolist(self) -> list[ZipInfo]:
+        """A ZipInfo for each member finished so far, in order."""
+        return list(self._producer.archive.filelist)
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """What was left out so far, and why."""
+        return list(self._producer.skipped)
+
+    def close(self) -> None:
+        """End the stream: the open source and `entries` are closed; an unfinished archive stays unfinished."""
+        self._refuse_if_running()
+        if self._failure is None and (self._left_over or not self._over):
+            self._fail(StreamClosedError("this stream was closed before its end, so its archive is incomplete"))
+        self._chunks.close()
+
+    def _fail(self, exc: BaseException) -> None:
+        self._failure = exc
+        self._left_over = _NOTHING
+        self._producer.archive.abort()
+
+    def _refuse_if_failed(self) -> None:
+        if isinstance(self._failure, StreamClosedError):
+            raise StreamClosedError(*self._failure.args)
+        if self._failure is not None:
+            raise PoisonedError("this stream failed before, and its archive is incomplete") from self._failure
+
+    def _refuse_if_running(self) -> None:
+        if self._chunks.gi_running:
+            raise StreamStateError(
+                "this stream is making its next chunk: use it from one thread at a time, and raise an exception in a "
+                "callback to end it there"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
