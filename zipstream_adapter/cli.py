@@ -133,7 +133,8 @@ def _entries(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) ->
     excluded = _Excluder(arguments.exclude, own)
     for path in map(Path, arguments.paths):
         name = "" if path == Path() else os.path.basename(os.path.abspath(path))
-        if path.is_dir():
+        link = arguments.symlinks == "store" and path.is_symlink()
+        if path.is_dir() and not link:
             yield from walk(
                 path,
                 prefix=prefix + name,
@@ -141,6 +142,8 @@ def _entries(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) ->
                 special="skip" if arguments.skip_special else "error",
                 exclude=excluded,
             )
+        elif link:
+            yield Entry.symlink(prefix + name, os.readlink(path))
         else:
             yield Entry(prefix + name, path)
 

@@ -60,7 +60,7 @@ def check_level(method: int, level: int | None) -> None:
 
 def make_compressor(method: int, level: int | None = None) -> Compressor | None:
     """A fresh compressor, or None for stored data (which passes as it is)."""
-    check_level(method, level)
+    check_level(method_number(method), level)
     if method == ZIP_STORED:
         return None
     if method == ZIP_DEFLATED:

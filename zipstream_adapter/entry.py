@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MAX_SIZE = (1 << 64) - 1
 # What zip64 fields and our own date may still add has to fit behind the user's extra.
 MAX_EXTRA = LIMIT16 - ZIP64_EXTRA_ROOM - EXTENDED_TIMESTAMP_SIZE
-END_SIGNATURE = b"PK\5\6"
+_END_SIGNATURE = b"PK\5\6"
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -205,13 +205,18 @@ def path_of(path: StrPath) -> PurePath:
 
 
 def check_comment(comment: bytes) -> bytes:
-    """Refuse a comment that is no bytes, too long (APPNOTE 4.4.12), or that would be taken for the archive's end."""
+    """Refuse a member's comment that is no bytes, or too long (APPNOTE 4.4.12)."""
     if not isinstance(comment, bytes):
         raise EntryTypeError(f"comment={comment!r}: give bytes, as in 'text'.encode()")
     if len(comment) > LIMIT16:
         raise LimitError(f"the comment has {len(comment)} bytes, and {LIMIT16} is the most")
-    if END_SIGNATURE in comment:
-        raise EntryError(f"the comment carries {END_SIGNATURE!r}, which readers take for the end of the archive")
+    return comment
+
+
+def check_archive_comment(comment: bytes) -> bytes:
+    """Refuse an archive's comment that is no bytes, too long, or would be taken for the archive's end."""
+    if _END_SIGNATURE in check_comment(comment):
+        raise OptionError(f"the comment carries {_END_SIGNATURE!r}, which readers take for the end of the archive")
     return comment
 
 

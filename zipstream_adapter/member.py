@@ -153,8 +153,9 @@ class MemberWriter(io.BufferedIOBase):
             return
         self._held.append(data)
         self._held_size += len(data)
-        # Both bounds are on totals, never on pieces: how the data was cut must not show.
-        if (
+        # The bounds are on totals, never on pieces: how the data was cut must not show. What has no data waits for
+        # its end, always: some readers refuse an empty member with a descriptor.
+        if self._size and (
             self._held_size > self._lookahead
             or self._size > self._lookahead * _INPUT_PER_LOOKAHEAD
             or (self._promises_all and (self._promised_size or 0) > self._lookahead)

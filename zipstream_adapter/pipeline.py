@@ -15,7 +15,7 @@ from zipfile import ZIP_STORED, ZipInfo
 from .archive import StreamingZipFile
 from .compress import check_level, method_number
 from .dates import EXTENDED_TIMESTAMP_ID, default_date, extended_timestamp
-from .entry import Entry, check_comment, coerce, extra_fields
+from .entry import Entry, check_archive_comment, coerce, extra_fields
 from .errors import DuplicateNameError, EntryTypeError, OptionError, SizeMismatchError, ZipStreamError
 from .member import DEFAULT_LOOKAHEAD, STEP, MemberWriter
 from .names import DuplicatePolicy, NamePolicy, NameRegistry
@@ -83,7 +83,7 @@ class Options:
 
     def __post_init__(self) -> None:
         check_level(method_number(self.compression), self.level)
-        check_comment(self.comment)
+        check_archive_comment(self.comment)
         for name in ("on_error", "on_progress"):
             callback = getattr(self, name)
             if callback is not None and not callable(callback):
