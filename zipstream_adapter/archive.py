@@ -25,8 +25,8 @@ from .names import check_storable
 from .records import LIMIT16, LZMA_EOS_FLAG, ZIP64_EXTRA_ROOM, directory_row, end_needs_zip64, end_records
 from .sink import DEFAULT_CHUNK_SIZE, FileSink, StreamSink
 
-# Central directory rows that are made before what is pending is offered for taking.
-_ROWS_PER_STEP = 256
+# Bytes of the central directory that are made before what is pending can be taken.
+_DIRECTORY_STEP = 1 << 16
 _DIRECTORY_ATTR = (stat.S_IFDIR | 0o755) << 16 | 0x10
 
 
@@ -186,20 +186,24 @@ class StreamingZipFile(ZipFile):
     def _directory(self) -> Iterator[None]:
         sink, members, wide = self.sink, self.filelist, self.zip64_offsets
         start = sink.tell()
-        for at in range(0, len(members), _ROWS_PER_STEP):
-            rows = (directory_row(info, zip64=info.header_offset in wide) for info in members[at : at + _ROWS_PER_STEP])
-            sink.write(b"".join(rows))
-            yield
-        size = sink.tell() - start
+        rows = bytearray()
+        for info in members:
+            row = directory_row(info, zip64=info.header_offset in wide)
+            if rows and len(rows) + len(row) > _DIRECTORY_STEP:
+                sink.write(bytes(rows))
+                rows.clear()
+                yield
+            rows += row
+        size = sink.tell() + len(rows) - start
         if not self._allow_zip64 and end_needs_zip64(len(members), size, start):
             raise Zip64RequiredError(
                 f"the central directory ({len(members)} members, {size} bytes, at byte {start}) needs zip64, "
                 "and zip64 was refused"
             )
         zip64, end = end_records(len(members), size, start, self._comment)  # type: ignore[attr-defined]
-        sink.write(zip64)
-        # In one piece: an end record whose comment was cut looks whole to readers.
-        sink.write(end, whole=True)
+        # In one piece: where it is cut in its comment, readers by the directory do not notice; where it is cut in the
+        # rows, readers front to back do not.
+        sink.write(bytes(rows) + zip64 + end, whole=True)
         sink.flush()
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import secrets
 import signal
@@ -11,10 +12,11 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 from .entry import Entry
 from .errors import ZipStreamError
+from .sink import FileSink
 from .stream import ZipStream, stream_zip
 from .walk import pattern_excluder, walk
 
@@ -81,33 +83,35 @@ def _run(arguments: argparse.Namespace) -> None:
     output: str = arguments.output
     if output == "-":
         _to_stdout(arguments)
-        return
-    target = Path(os.path.realpath(output))
-    if target.is_dir():
+    elif os.path.isdir(output):
         raise IsADirectoryError(f"{output!r} is a directory: give the archive's own name")
-    if target.exists() and not target.is_file():
-        with open(target, "wb") as file:  # a device or a named pipe has no place beside it
+    elif os.path.exists(output) and not os.path.isfile(output):
+        with open(output, "wb", buffering=0) as file:  # a device or a named pipe has no place beside it
             _copy(_stream(arguments, ()), file)
-        return
-    _to_file(arguments, target)
+    else:
+        _to_file(arguments, Path(os.path.realpath(output)))
 
 
 def _to_stdout(arguments: argparse.Namespace) -> None:
+    if sys.stdout is None:
+        raise OSError("standard output is closed: give -o FILE")
     if sys.stdout.isatty():
         raise OSError("standard output is a terminal, and an archive is binary: give -o FILE, or redirect it")
-    _copy(_stream(arguments, _identities(sys.stdout.buffer)), sys.stdout.buffer)
+    # Not through Python's own buffer, which would be written again, and fail again, at exit.
+    with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as file:
+        _copy(_stream(arguments, _identities(file)), file)
 
 
 def _to_file(arguments: argparse.Namespace, target: Path) -> None:
     """Write beside `target`, so that only a whole archive ever stands under its name."""
-    beside = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
+    stem = target.name if len(os.fsencode(target.name)) < 200 else "archive"
+    beside = target.with_name(f".{stem}.{secrets.token_hex(4)}.part")
     try:
-        with open(beside, "xb") as file:
+        with open(beside, "xb", buffering=0) as file:
+            own = _identities(file)
             if target.exists():
                 os.chmod(beside, stat.S_IMODE(target.stat().st_mode))
-                own = (*_identities(file), _identity(target.stat()))
-            else:
-                own = _identities(file)
+                own = (*own, _identity(target.stat()))
             _copy(_stream(arguments, own), file)
         os.replace(beside, target)
     except BaseException:
@@ -116,11 +120,11 @@ def _to_file(arguments: argparse.Namespace, target: Path) -> None:
         raise
 
 
-def _copy(stream: ZipStream, file: BinaryIO) -> None:
+def _copy(stream: ZipStream, file: io.FileIO) -> None:
+    sink = FileSink(file)
     with stream:
         for chunk in stream:
-            file.write(chunk)
-        file.flush()
+            sink.write(chunk)
 
 
 def _stream(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) -> ZipStream:
@@ -134,7 +138,9 @@ def _entries(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) ->
     for path in map(Path, arguments.paths):
         name = "" if path == Path() else os.path.basename(os.path.abspath(path))
         link = arguments.symlinks == "store" and path.is_symlink()
-        if path.is_dir() and not link:
+        if link:
+            yield Entry.symlink(prefix + name, os.readlink(path))
+        elif path.is_dir():
             yield from walk(
                 path,
                 prefix=prefix + name,
@@ -142,9 +148,7 @@ def _entries(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) ->
                 special="skip" if arguments.skip_special else "error",
                 exclude=excluded,
             )
-        elif link:
-            yield Entry.symlink(prefix + name, os.readlink(path))
-        else:
+        elif not excluded.is_own(path):
             yield Entry(prefix + name, path)
 
 
@@ -156,17 +160,16 @@ class _Excluder:
         self._own = own
 
     def __call__(self, path: Path, name: str) -> bool:
-        if self._matches(path, name):
-            return True
-        if not self._own:
-            return False
+        return self._matches(path, name) or self.is_own(path)
+
+    def is_own(self, path: Path) -> bool:
         try:
-            return _identity(path.stat()) in self._own
+            return bool(self._own) and _identity(path.stat()) in self._own
         except OSError:
             return False  # whatever ails it is said when it is opened
 
 
-def _identities(file: BinaryIO) -> tuple[tuple[int, int], ...]:
+def _identities(file: io.FileIO) -> tuple[tuple[int, int], ...]:
     try:
         info = os.fstat(file.fileno())
     except (OSError, ValueError):

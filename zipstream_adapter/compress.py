@@ -44,17 +44,20 @@ def method_number(compression: int | str) -> int:
     return number
 
 
-def check_level(method: int, level: int | None) -> None:
-    """Refuse a `level` that `method` does not have. None, the method's default, is always good."""
-    if level is None or method == ZIP_STORED:
-        if level is not None and (not isinstance(level, int) or isinstance(level, bool)):
-            raise OptionError(f"level={level!r}: give a whole number, or None for the method's default")
+def check_level(method: int | None, level: int | None) -> None:
+    """Refuse a `level` that `method` does not have, or, where the method is not known yet (None), no method has.
+
+    None, the method's default, is always good; stored data takes any level, without effect.
+    """
+    if level is None:
         return
-    levels = _LEVELS[method]
-    if not isinstance(level, int) or isinstance(level, bool) or level not in levels:
+    if not isinstance(level, int) or isinstance(level, bool):
+        raise OptionError(f"level={level!r} is not a whole number, nor None for the method's default")
+    levels = range(10) if method is None else _LEVELS.get(method)
+    if levels is not None and level not in levels:
+        which = "" if method is None else f" for {_NAMES[method]}"
         raise OptionError(
-            f"level={level!r} is out of range for {_NAMES[method]}: use {levels[0]} to {levels[-1]}, "
-            "or None for the default"
+            f"level={level!r} is out of range{which}: use {levels[0]} to {levels[-1]}, or None for the default"
         )
 
 

@@ -7,6 +7,7 @@ too, so the date in the header says what was passed.
 from __future__ import annotations
 
 import os
+import re
 import struct
 import time
 from datetime import UTC, datetime, timedelta
@@ -52,7 +53,8 @@ def _instant(value: datetime | float | tuple[int, ...]) -> datetime:
 
 def clamped(timestamp: float) -> datetime:
     """A file's own date, moved to the nearest that the format can say."""
-    return min(max(_EPOCH + timedelta(seconds=timestamp), EARLIEST), LATEST)
+    # Bounded as a number first: a datetime ends before a file system's dates do.
+    return _EPOCH + timedelta(seconds=min(max(timestamp, EARLIEST.timestamp()), LATEST.timestamp()))
 
 
 def default_date() -> datetime:
@@ -60,12 +62,9 @@ def default_date() -> datetime:
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if not epoch:
         return clamped(time.time())
-    try:
-        return clamped(int(epoch))
-    except (ValueError, OverflowError) as exc:
-        raise OptionError(
-            f"the environment's SOURCE_DATE_EPOCH={epoch!r} is not a whole number of seconds since 1970"
-        ) from exc
+    if not re.fullmatch(r"-?[0-9]{1,30}", epoch):
+        raise OptionError(f"the environment's SOURCE_DATE_EPOCH={epoch!r} is not a whole number of seconds since 1970")
+    return clamped(int(epoch))
 
 
 def extended_timestamp(date: datetime) -> bytes:

@@ -10,7 +10,7 @@ import os
 import stat
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ MAX_EXTRA = LIMIT16 - ZIP64_EXTRA_ROOM - EXTENDED_TIMESTAMP_SIZE
 _END_SIGNATURE = b"PK\5\6"
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Entry:
     """One member to be: its name, where its data comes from, and what is known or wished of it.
 
@@ -98,8 +98,7 @@ class Entry:
             put(self, "mode", None if mode is None else _full_mode(name, mode))
             put(self, "compression", None if compression is None else method_number(compression))
             put(self, "level", level)
-            if level is not None and self.compression is not None:
-                check_level(self.compression, level)
+            check_level(self.compression, level)
             put(self, "comment", check_comment(comment))
             put(self, "extra", _check_extra(extra))
             put(self, "zip64", _check_zip64(zip64))
@@ -119,7 +118,7 @@ class Entry:
         """
         place = path_of(path)
         if name is None:
-            name = place.name or os.path.basename(os.path.abspath(place))
+            name = place.name if place.name not in ("", "..") else os.path.basename(os.path.abspath(place))
         if os.path.isdir(place) and not name.endswith("/"):
             name += "/"
         return cls(name, place, **options)
@@ -134,11 +133,21 @@ class Entry:
     @classmethod
     def symlink(cls, name: str, target: StrPath, **options: Any) -> Self:
         """A symbolic link to `target`, which is stored as it is written; Unix readers make the link anew."""
-        text = os.fsencode(target)
+        text = os.fsencode(path_text(target))
         if not text:
             raise EntryError(f"entry {name!r}: a symbolic link needs a target, and this one is empty")
-        mode = stat.S_IFLNK | stat.S_IMODE(options.pop("mode", 0o777))
+        mode = options.pop("mode", 0o777)
+        if isinstance(mode, int):
+            mode = stat.S_IFLNK | stat.S_IMODE(mode)
         return cls(name, text, **{"size": len(text), "compression": "stored", **options, "mode": mode})
+
+    def __repr__(self) -> str:
+        parts = [repr(self.name), brief(self.source)]
+        for field in fields(self)[2:]:
+            value = getattr(self, field.name)
+            if value not in (None, b""):
+                parts.append(f"{field.name}={brief(value)}")
+        return f"Entry({', '.join(parts)})"
 
 
 def coerce(item: Any) -> Entry:
@@ -152,7 +161,7 @@ def coerce(item: Any) -> Entry:
     if isinstance(item, Mapping):
         return _from_mapping(item)
     raise EntryTypeError(
-        f"{_brief(item)} is no entry: give an Entry, a path, a pair (name, source), or a mapping with 'name' and "
+        f"{described(item)} is no entry: give an Entry, a path, a pair (name, source), or a mapping with 'name' and "
         "'file' or 'stream'"
     )
 
@@ -175,7 +184,7 @@ def _from_mapping(item: Mapping[str, Any]) -> Entry:
     unknown = [key for key in item if key not in (*_SOURCE_KEYS, *_OPTION_KEYS, "name")]
     if unknown:
         known = ", ".join(("name", *_SOURCE_KEYS, *_OPTION_KEYS))
-        raise EntryTypeError(f"entry {_brief(item)} has the unknown key {unknown[0]!r}: an entry's keys are {known}")
+        raise EntryTypeError(f"entry {described(item)} has the unknown key {unknown[0]!r}: an entry's keys are {known}")
     sources = [key for key in _SOURCE_KEYS if key in item]
     name = item.get("name")
     if len(sources) > 1 or (not sources and not (isinstance(name, str) and name.endswith("/"))):
@@ -189,19 +198,22 @@ def _from_mapping(item: Mapping[str, Any]) -> Entry:
         source = path_of(source)
     if name is None:
         if not isinstance(source, os.PathLike):
-            raise EntryTypeError(f"entry {_brief(item)} has no 'name', and only a path brings one of its own")
+            raise EntryTypeError(f"entry {described(item)} has no 'name', and only a path brings one of its own")
         name = PurePath(source).name
     return Entry(name, source, **options)
 
 
 def path_of(path: StrPath) -> PurePath:
     """`path` as a path object, so that a str is never taken for data."""
-    if isinstance(path, PurePath):
-        return path
-    text = os.fspath(path)
+    return path if isinstance(path, PurePath) else PurePath(path_text(path))
+
+
+def path_text(path: StrPath) -> str:
+    """`path` as a str; whatever is none is refused."""
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str):
-        raise EntryTypeError(f"path {path!r}: give a str or a path object, not bytes (os.fsdecode turns it into one)")
-    return PurePath(text)
+        raise EntryTypeError(f"path {path!r}: give a str or a path object (os.fsdecode makes one of bytes)")
+    return text
 
 
 def check_comment(comment: bytes) -> bytes:
@@ -277,6 +289,13 @@ def _check_zip64(zip64: bool | None) -> bool | None:
     return zip64
 
 
-def _brief(item: object) -> str:
-    text = repr(item)
-    return f"{text if len(text) <= 80 else text[:79] + '…'} ({type(item).__name__})"
+def brief(value: object, most: int = 80) -> str:
+    """`value` as an error or a note can carry it: its repr, cut to `most` characters."""
+    # Of large data only what will be shown is put into words.
+    text = repr(value[:most]) if isinstance(value, bytes | bytearray) else repr(value)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def described(value: object) -> str:
+    """`value`, briefly, and its type."""
+    return f"{brief(value)} ({type(value).__name__})"

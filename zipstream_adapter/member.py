@@ -122,7 +122,9 @@ class MemberWriter(io.BufferedIOBase):
                 return len(data)
             with flat_view(data) as view:
                 for at in range(0, len(view), STEP):
-                    self._step(view[at : at + STEP])
+                    # Released at once, also where a traceback would keep it: its owner may resize the buffer.
+                    with view[at : at + STEP] as part:
+                        self._step(part)
                 return len(view)
         except BaseException:
             self._break()
@@ -222,10 +224,10 @@ class MemberWriter(io.BufferedIOBase):
 
     def _mismatch(self, relation: str) -> IntegrityError:
         if self._pinned:
-            grown = "grew" if relation == "more than" else "shrank"
+            change, gave = ("grew", "more") if relation == "more than" else ("shrank", str(self._size))
             return SourceChangedError(
-                f"entry {self.name!r}: its file {grown} while it was read: it had {self._promised_size} bytes when it "
-                f"was opened{'' if grown == 'grew' else f', and gave {self._size}'}"
+                f"entry {self.name!r}: its file {change} while it was read: it had {self._promised_size} bytes, and gave "
+                f"{gave}. Pass open(path, 'rb') as the source to take what there is"
             )
         given = f"{self._size} bytes of data" if relation == "not" else "data"
         return SizeMismatchError(

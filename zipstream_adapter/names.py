@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from .errors import DuplicateNameError, OptionError, UnsafeNameError
 
@@ -12,6 +12,7 @@ DuplicatePolicy = Literal["error", "rename", "allow"]
 
 MAX_NAME = 65535
 _DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVES = re.compile(r"^(?:[A-Za-z]:)+")
 
 
 def check_storable(name: str) -> None:
@@ -60,13 +61,27 @@ def _fault(name: str) -> str | None:
 
 def repaired(name: str) -> str:
     """`name` made relative and plain: slashes forward, no drive, root, '..', '.' or empty components."""
-    plain = _DRIVE.sub("", name.replace("\\", "/"), count=1) if _DRIVE.match(name) else name.replace("\\", "/")
+    plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".", "..")]
-    if not parts:
-        raise UnsafeNameError(f"entry {name!r}: nothing is left of the name once it is made safe: pass another")
-    result = "/".join(parts) + ("/" if plain.endswith("/") else "")
-    # What remains may look like a drive again ("C:/C:/x").
-    return repaired(result) if _DRIVE.match(result) else result
+    # Whatever stands behind a drive letter comes first then, and may look like one again.
+    for at, part in enumerate(parts):
+        rest = _DRIVES.sub("", part)
+        if rest not in ("", ".", ".."):
+            result = "/".join((rest, *parts[at + 1 :]))
+            return result + "/" if plain.endswith("/") else result
+    raise UnsafeNameError(f"entry {name!r}: nothing is left of the name once it is made safe: pass another")
+
+
+# A directory's children by name; a file is None. A directory that has an entry of its own is marked so.
+_Directory = dict[object, "_Directory | None"]
+_STATED = object()
+
+
+class _Clash(NamedTuple):
+    """What stands where a member would, and whether another last component mends it."""
+
+    reason: str
+    can_be_renamed: bool
 
 
 class NameRegistry:
@@ -77,9 +92,7 @@ class NameRegistry:
         _choose("duplicates", duplicates, get_args(DuplicatePolicy))
         self._names = names
         self._duplicates = duplicates
-        self._files: set[str] = set()
-        self._directories: set[str] = set()
-        self._stated: set[str] = set()
+        self._root: _Directory = {}
         self._next_number: dict[str, int] = {}
 
     def resolve(self, name: str) -> str | None:
@@ -94,57 +107,68 @@ class NameRegistry:
             name = repaired(name)
         if self._duplicates == "allow":
             return name
-        problem = self._blocked(name) or self._taken(name)
-        if problem is None:
+        clash = self._clash(name)
+        if clash is None:
             return name
-        if self._duplicates == "rename" and not self._blocked(name):
-            return None if name in self._stated else self._renamed(name)
+        if self._duplicates == "rename" and clash.can_be_renamed:
+            return None if name.endswith("/") else self._renamed(name)
         raise DuplicateNameError(
-            f"entry {name!r}: {problem}. Give it another name, or choose duplicates='rename' or 'allow'"
+            f"entry {name!r}: {clash.reason}. Give it another name, or choose duplicates='rename' or 'allow'"
         )
 
     def take(self, name: str) -> None:
-        """Record that `name` now is in the archive."""
+        """Record that `name`, as `resolve` gave it, now is in the archive."""
         if self._duplicates == "allow":
             return
+        *above, last = name.removesuffix("/").split("/")
+        place = self._root
+        for part in above:
+            place = _directory(place, part)
         if name.endswith("/"):
-            self._stated.add(name)
-            self._directories.add(name)
+            _directory(place, last)[_STATED] = None
         else:
-            self._files.add(name)
-        parent = name.rstrip("/").rpartition("/")[0]
-        while parent and parent + "/" not in self._directories:
-            self._directories.add(parent + "/")
-            parent = parent.rpartition("/")[0]
+            place[last] = None
 
-    def _taken(self, name: str) -> str | None:
-        if name in self._files or name in self._stated:
-            return "a member of that name is in the archive already"
-        if name + "/" in self._directories:
-            return f"the archive has a directory {name + '/'!r} where this file would stand"
-        return None
-
-    def _blocked(self, name: str) -> str | None:
-        """A file that stands where a directory would have to: another last component mends nothing."""
-        if name.endswith("/") and name[:-1] in self._files:
-            return f"the archive has a file {name[:-1]!r} where this directory would stand"
-        parent = name.rstrip("/").rpartition("/")[0]
-        while parent and parent + "/" not in self._directories:
-            if parent in self._files:
-                return f"the archive has a file {parent!r} where its directory would stand"
-            parent = parent.rpartition("/")[0]
-        return None
+    def _clash(self, name: str) -> _Clash | None:
+        """What stands in the way of `name`."""
+        is_dir = name.endswith("/")
+        *above, last = name.removesuffix("/").split("/")
+        place: _Directory = self._root
+        for depth, part in enumerate(above, 1):
+            if part not in place:
+                return None
+            inner = place[part]
+            if inner is None:
+                file = "/".join(above[:depth])
+                return _Clash(f"the archive has a file {file!r} where its directory would stand", False)
+            place = inner
+        if last not in place:
+            return None
+        found = place[last]
+        if found is None and is_dir:
+            return _Clash(f"the archive has a file {name[:-1]!r} where this directory would stand", False)
+        if found is not None and not is_dir:
+            return _Clash(f"the archive has a directory {name + '/'!r} where this file would stand", True)
+        if found is not None and _STATED not in found:
+            return None
+        return _Clash("a member of that name is in the archive already", True)
 
     def _renamed(self, name: str) -> str:
         head, slash, tail = name.rpartition("/")
         dot = tail.rfind(".")
         stem, suffix = (tail[:dot], tail[dot:]) if dot > 0 else (tail, "")
         number = self._next_number.get(name, 2)
-        while self._taken(candidate := f"{head}{slash}{stem} ({number}){suffix}"):
+        while self._clash(candidate := f"{head}{slash}{stem} ({number}){suffix}"):
             number += 1
         self._next_number[name] = number + 1
         check_storable(candidate)
         return candidate
+
+
+def _directory(place: _Directory, name: str) -> _Directory:
+    found = place.setdefault(name, {})
+    assert found is not None  # resolve() has seen to that
+    return found
 
 
 def _choose(option: str, value: object, choices: tuple[str, ...]) -> None:

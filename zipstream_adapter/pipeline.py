@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import time
@@ -15,12 +16,12 @@ from zipfile import ZIP_STORED, ZipInfo
 from .archive import StreamingZipFile
 from .compress import check_level, method_number
 from .dates import EXTENDED_TIMESTAMP_ID, default_date, extended_timestamp
-from .entry import Entry, check_archive_comment, coerce, extra_fields
+from .entry import Entry, check_archive_comment, coerce, described, extra_fields
 from .errors import DuplicateNameError, EntryTypeError, OptionError, SizeMismatchError, ZipStreamError
 from .member import DEFAULT_LOOKAHEAD, STEP, MemberWriter
 from .names import DuplicatePolicy, NamePolicy, NameRegistry
 from .sink import DEFAULT_CHUNK_SIZE, StreamSink
-from .source import OpenSource, brief, flat_view
+from .source import OpenSource, flat_view
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -137,7 +138,7 @@ class Producer:
 
     def _add(self, item: Any) -> Iterator[bytes]:
         """One item, or what `on_error` puts in its place."""
-        for _ in range(_MOST_REPLACEMENTS):
+        for replacements in itertools.count():
             entry = item
             try:
                 entry = coerce(item)
@@ -147,12 +148,12 @@ class Producer:
                 _note(exc, entry)
                 if self._options.on_error is None or not self._forgivable:
                     raise
-                failure = exc
-            item = self._replacement(entry, failure)
-            if item is None:
-                return
-        failure.add_note(f"(on_error gave {_MOST_REPLACEMENTS} entries in a row that failed as well)")
-        raise failure
+                if replacements == _MOST_REPLACEMENTS:
+                    exc.add_note(f"(on_error gave {replacements} entries in a row that failed as well)")
+                    raise
+                item = self._replacement(entry, exc)
+                if item is None:
+                    return
 
     @property
     def _forgivable(self) -> bool:
@@ -325,13 +326,15 @@ def _closing_source(source: OpenSource) -> Iterator[OpenSource]:
 def _check_entries(entries: Iterable[Any]) -> Iterable[Any]:
     if isinstance(entries, str | bytes | bytearray | memoryview | os.PathLike | Entry | Mapping):
         raise EntryTypeError(
-            f"entries={brief(entries)} is one thing, not an iterable of entries: give a list such as "
+            f"entries={described(entries)} is one thing, not an iterable of entries: give a list such as "
             "[('name', data)], or walk(path) for a directory"
         )
     if isinstance(entries, AsyncIterable) and not isinstance(entries, Iterable):
-        raise EntryTypeError(f"entries={brief(entries)} is asynchronous, and stream_zip is not")
+        raise EntryTypeError(f"entries={described(entries)} is asynchronous, and stream_zip is not")
     if not isinstance(entries, Iterable):
-        raise EntryTypeError(f"entries={brief(entries)} cannot be iterated over: give a list or a generator of entries")
+        raise EntryTypeError(
+            f"entries={described(entries)} cannot be iterated over: give a list or a generator of entries"
+        )
     return entries
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dates import clamped
-from .entry import Entry
+from .entry import Entry, described
 from .errors import EntryTypeError, NotAFileError
 
 if TYPE_CHECKING:
@@ -67,14 +68,16 @@ class OpenSource:
                 f"entry {self._name!r}: the source is a str, which could be a path or text: "
                 "give pathlib.Path(...) for the file, or text.encode() for the data"
             )
+        if isinstance(source, os.PathLike):
+            return self._path(os.fspath(source))
+        # Before anything is asked of it: what is refused was handed over, too.
+        self._close_later(source)
         view = _view(source)
         if view is not None:
             return self._memory(source, view)
-        if isinstance(source, os.PathLike):
-            return self._path(os.fspath(source))
         if callable(getattr(source, "read", None)):
             return self._file(source)
-        if isinstance(source, Iterable):
+        if isinstance(source, Iterable) and not isinstance(source, Mapping | Set):
             return self._iterable(source)
         if callable(source) and not called:
             return self._open(source(), called=True)
@@ -82,9 +85,11 @@ class OpenSource:
 
     def _refusal(self, source: Any, called: bool) -> str:
         what = "its callable returned" if called else "the source is"
-        head = f"entry {self._name!r}: {what} {brief(source)}, which is no data"
+        head = f"entry {self._name!r}: {what} {described(source)}, which is no data"
         if source is None and not called:
             return f"entry {self._name!r} has no source: give b'' for an empty member, or end the name in '/'"
+        if isinstance(source, Mapping | Set):
+            return f"{head}: its order says nothing; give an iterable of bytes in their order"
         if isinstance(source, AsyncIterable) or hasattr(source, "__await__"):
             return f"{head} for stream_zip: it is asynchronous"
         return f"{head}: give bytes, a path object, a file object, an iterable of bytes, or a callable for one of these"
@@ -99,6 +104,7 @@ class OpenSource:
                 )
             self.facts = FileFacts(0, clamped(info.st_mtime), info.st_mode)
         elif entry.source is not None and entry.source != b"":
+            self._close_later(entry.source)
             raise EntryTypeError(
                 f"entry {self._name!r}: the name ends in '/', so this is a directory, and a directory has no data: "
                 "take the slash away, or the source"
@@ -110,22 +116,44 @@ class OpenSource:
         self._exit.callback(view.release)
         if type(source) is bytes and len(source) <= LARGEST_PIECE:
             return iter((source,) if source else ())
-        step = self._read_size
-        return (view[at : at + step] for at in range(0, view.nbytes, step))
+        pieces = self._slices(view)
+        self._exit.callback(pieces.close)
+        return pieces
+
+    def _slices(self, view: memoryview) -> Generator[Buffer, None, None]:
+        for at in range(0, view.nbytes, self._read_size):
+            with view[at : at + self._read_size] as piece:
+                yield piece
 
     def _path(self, path: Any) -> Iterator[Buffer]:
-        file = io.FileIO(os.open(path, _OPEN_FLAGS | _NO_WAIT), "rb")
+        descriptor = self._descriptor(path)
+        try:
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise self._not_a_file(path, info.st_mode)
+            file = io.FileIO(descriptor, "rb")
+        except BaseException:
+            os.close(descriptor)
+            raise
         self._exit.callback(file.close)
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            advice = "; walk() gives what is in it" if stat.S_ISDIR(info.st_mode) else ""
-            raise NotAFileError(f"entry {self._name!r}: {path!r} is {_kind(info.st_mode)}, not a file{advice}")
         self.facts = FileFacts(info.st_size, clamped(info.st_mtime), info.st_mode)
-        self.size = info.st_size
+        # What says 0 may be a file that is made as it is read, as under /proc.
+        self.size = info.st_size or None
         return self._reads(file.read)
 
+    def _descriptor(self, path: Any) -> int:
+        try:
+            return os.open(path, _OPEN_FLAGS | _NO_WAIT)
+        except OSError as exc:
+            if exc.errno == errno.ENXIO:  # a socket
+                raise self._not_a_file(path, os.stat(path).st_mode) from exc
+            raise
+
+    def _not_a_file(self, path: Any, mode: int) -> NotAFileError:
+        advice = "; walk() gives what is in it" if stat.S_ISDIR(mode) else ""
+        return NotAFileError(f"entry {self._name!r}: {path!r} is {_kind(mode)}, not a file{advice}")
+
     def _file(self, file: Any) -> Iterator[Buffer]:
-        self._close_later(file)
         if isinstance(file, io.TextIOBase):
             raise EntryTypeError(
                 f"entry {self._name!r}: the file object gives text: open it in binary mode, as in open(path, 'rb')"
@@ -144,11 +172,9 @@ class OpenSource:
             yield chunk
 
     def _iterable(self, source: Iterable[Any]) -> Iterator[Buffer]:
-        # Entered in this order so that the iterator is closed before what it iterates over.
         iterator = iter(source)
         if iterator is not source:
-            self._close_later(source)
-        self._close_later(iterator)
+            self._close_later(iterator)  # and so before what it iterates over
         return (chunk for chunk in iterator if self._checked(chunk))
 
     def _close_later(self, thing: Any) -> None:
@@ -161,10 +187,12 @@ class OpenSource:
         if type(chunk) is bytes:
             return len(chunk)
         if isinstance(chunk, str):
-            raise EntryTypeError(f"entry {self._name!r}: the source gave {brief(chunk)}: encode text to bytes first")
+            raise EntryTypeError(
+                f"entry {self._name!r}: the source gave {described(chunk)}: encode text to bytes first"
+            )
         view = _view(chunk)
         if view is None:
-            raise EntryTypeError(f"entry {self._name!r}: the source gave {brief(chunk)}, where bytes are needed")
+            raise EntryTypeError(f"entry {self._name!r}: the source gave {described(chunk)}, where bytes are needed")
         with view:
             return view.nbytes
 
@@ -197,8 +225,3 @@ def _kind(mode: int) -> str:
         stat.S_IFBLK: "a block device",
     }
     return kinds.get(stat.S_IFMT(mode), "something special")
-
-
-def brief(value: object) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:59] + '…'} ({type(value).__name__})"

@@ -22,7 +22,7 @@ DirectoryPolicy = Literal["empty", "all", "none"]
 SpecialPolicy = Literal["error", "skip"]
 
 _Identity = tuple[int, int]  # device and inode
-_DIRECTORY_OPTIONS = ("modified", "comment", "extra", "zip64")
+_OPTIONS_FOR_ALL = ("modified", "comment", "extra", "zip64")
 
 Exclude = Callable[[Path, str], bool]
 
@@ -92,6 +92,18 @@ def pattern_excluder(patterns: Iterable[str]) -> Exclude:
     return matches
 
 
+class _Level:
+    """A directory that is being walked: its path, its name relative to the root, and what is left of it."""
+
+    __slots__ = ("identity", "place", "relative", "rest")
+
+    def __init__(self, place: Path, relative: str, identity: _Identity) -> None:
+        self.place = place
+        self.relative = relative
+        self.identity = identity
+        self.rest: list[tuple[str, os.DirEntry[str]]] = []
+
+
 class _Tree:
     """One walk: its options, and where its root really is."""
 
@@ -119,36 +131,50 @@ class _Tree:
         info = os.stat(self._top)
         if not stat.S_ISDIR(info.st_mode):
             raise NotADirectoryError(f"{str(self._top)!r} is no directory: walk() takes one (a path alone is an entry)")
-        yield from self._directory(self._top, prefix, "", (_identity(info),))
-
-    def _directory(self, place: Path, prefix: str, relative: str, above: tuple[_Identity, ...]) -> Iterator[Entry]:
-        """What is in `place`, after its own entry. `above`: the directories it stands in, itself included."""
-        try:
-            found = self._listing(place, relative)
-        except OSError as exc:
-            self._failed(place, exc)
-            return
-        name = prefix + relative
-        if name and (self._directories == "all" or (self._directories == "empty" and not found)):
-            kept = {key: value for key, value in self._options.items() if key in _DIRECTORY_OPTIONS}
-            yield Entry(name, place, **kept)
-        for key, item in found:
+        # A list, not recursion: a tree can be deeper than Python's stack.
+        levels = [_Level(self._top, "", _identity(info))]
+        entered = {levels[0].identity}
+        yield from self._enter(levels[0], prefix)
+        while levels:
+            level = levels[-1]
+            if not level.rest:
+                entered.remove(level.identity)
+                levels.pop()
+                continue
+            name, item = level.rest.pop()
             try:
-                entries = self._item(item, prefix, relative + key, above)
+                found = self._item(item, level.relative + name, prefix, entered)
             except OSError as exc:
                 self._failed(Path(item.path), exc)
                 continue
-            yield from entries
+            if isinstance(found, _Level):
+                levels.append(found)
+                entered.add(found.identity)
+                yield from self._enter(found, prefix)
+            elif found is not None:
+                yield found
+
+    def _enter(self, level: _Level, prefix: str) -> Iterable[Entry]:
+        """List what the directory holds; its own entry, where it gets one."""
+        try:
+            level.rest = self._listing(level.place, level.relative)
+        except OSError as exc:
+            self._failed(level.place, exc)
+            return ()
+        name = prefix + level.relative
+        if name and (self._directories == "all" or (self._directories == "empty" and not level.rest)):
+            return (Entry(name, level.place, **self._for_all()),)
+        return ()
 
     def _listing(self, place: Path, relative: str) -> list[tuple[str, os.DirEntry[str]]]:
-        """What `place` holds and nothing excludes, by name; with its slash, a directory sorts where its names do."""
+        """What `place` holds and nothing excludes, the last name first; a directory sorts with its slash."""
         found = []
         with os.scandir(place) as items:
             for item in items:
                 skipped = self._symlinks == "skip" and item.is_symlink()
                 if not skipped and not self._exclude(Path(item.path), relative + item.name):
                     found.append((item.name + "/" if self._is_entered(item) else item.name, item))
-        return sorted(found, key=lambda pair: pair[0])
+        return sorted(found, key=lambda pair: pair[0], reverse=True)
 
     def _is_entered(self, item: os.DirEntry[str]) -> bool:
         try:
@@ -157,27 +183,29 @@ class _Tree:
             return False  # a link to nowhere: taken up as an item
 
     def _item(
-        self, item: os.DirEntry[str], prefix: str, relative: str, above: tuple[_Identity, ...]
-    ) -> Iterable[Entry]:
-        """The entries of one thing found; raises OSError for what is refused, before any is taken."""
+        self, item: os.DirEntry[str], relative: str, prefix: str, entered: set[_Identity]
+    ) -> Entry | _Level | None:
+        """The entry of one thing found, or the directory to enter, or None for what is left out."""
         place = Path(item.path)
-        name = prefix + relative
-        if item.is_symlink():
-            if self._symlinks == "store":
-                return (self._link(place, name),)
+        link = item.is_symlink()
+        if link and self._symlinks == "store":
+            options = {"modified": clamped(os.lstat(place).st_mtime), **self._for_all()}
+            return Entry.symlink(prefix + relative, os.readlink(place), **options)
+        if link:
             self._check_link(place)
         if relative.endswith("/"):
             identity = _identity(os.stat(place))
-            if identity in above:
+            if identity in entered:
                 raise _looping(place)
-            return self._directory(place, prefix, relative, (*above, identity))
-        if item.is_file() or item.is_symlink() or self._is_wanted(place):
-            return (Entry(name, place, **self._options),)
-        return ()
+            return _Level(place, relative, identity)
+        # What a link to nowhere lacks is said when it is opened.
+        if item.is_file() or (link and not place.exists()) or self._is_wanted(place):
+            return Entry(prefix + relative, place, **self._options)
+        return None
 
-    def _link(self, place: Path, name: str) -> Entry:
-        kept = {key: value for key, value in self._options.items() if key in _DIRECTORY_OPTIONS}
-        return Entry.symlink(name, os.readlink(place), **{"modified": clamped(os.lstat(place).st_mtime), **kept})
+    def _for_all(self) -> dict[str, Any]:
+        """The options that directories and links take, too."""
+        return {key: value for key, value in self._options.items() if key in _OPTIONS_FOR_ALL}
 
     def _check_link(self, place: Path) -> None:
         try:

@@ -1,0 +1,105 @@
+"""Outsiders that judge archives: other programs, asked through their command lines.
+
+Each verdict is (accepted, what it said). None of them shares a line of code with this package.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+_JAVA = Path(__file__).parent / "interop" / "ReadZip.java"
+_SEVEN_ZIPS = ("7zz", "7z", "7za")
+
+
+class Verdict(NamedTuple):
+    accepted: bool
+    said: str
+
+    def __bool__(self) -> bool:
+        return self.accepted
+
+
+def need(*programs: str) -> str:
+    """The first of `programs` that is installed. Without any, the test is skipped, and in CI it fails."""
+    for program in programs:
+        found = shutil.which(program)
+        if found:
+            return found
+    missing = f"none of {', '.join(programs)} is installed"
+    if os.environ.get("CI") == "true":
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def _run(command: Sequence[str | Path], stdin: bytes | None = None, seconds: float = 100) -> Verdict:
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=seconds, check=False)
+    said = (done.stdout + done.stderr).decode("utf-8", "replace")
+    return Verdict(done.returncode == 0, said)
+
+
+def unzip(archive: Path) -> Verdict:
+    """Info-ZIP, by the central directory."""
+    return _run([need("unzip"), "-t", archive])
+
+
+def seven_zip(archive: Path) -> Verdict:
+    """7-Zip, by the central directory; it also compares it with the local headers."""
+    return _run([need(*_SEVEN_ZIPS), "t", archive])
+
+
+def bsdtar(archive: Path) -> Verdict:
+    """libarchive, from a file."""
+    return _run([need("bsdtar"), "-xOf", archive])
+
+
+def bsdtar_pipe(data: bytes) -> Verdict:
+    """libarchive, front to back from a pipe."""
+    return _run([need("bsdtar"), "-xOf", "-"], stdin=data)
+
+
+def java(archive: Path, how: str) -> Verdict:
+    """Java: `how` is "file" (java.util.zip.ZipFile) or "stream" (ZipInputStream). Lists name, size, CRC."""
+    return _run([need("java"), "-Xshare:auto", "-cp", _java_classes(), "ReadZip", how, archive])
+
+
+@cache
+def _java_classes() -> str:
+    target = tempfile.mkdtemp(prefix="zipstream-java-")
+    compiled = _run([need("javac"), "-d", target, _JAVA])
+    assert compiled, compiled.said
+    return target
+
+
+def python(data: bytes) -> Verdict:
+    """The standard library, by the central directory, every member read."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            bad = archive.testzip()
+            return Verdict(bad is None, f"{len(archive.filelist)} members, bad: {bad}")
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as exc:
+        return Verdict(False, repr(exc))
+
+
+BY_DIRECTORY: dict[str, Callable[[Path], Verdict]] = {
+    "unzip": unzip,
+    "7z": seven_zip,
+    "bsdtar": bsdtar,
+    "java": lambda archive: java(archive, "file"),
+}
+
+
+def members(data: bytes) -> dict[str, bytes]:
+    """Name -> data, as the standard library reads them."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}

@@ -1,0 +1,85 @@
+"""The README's code runs, and its tables name what the functions take."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from zipstream_adapter import Entry, stream_zip
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "photos" / "sea").mkdir(parents=True)
+    (tmp_path / "photos" / "sea" / "1.jpg").write_bytes(b"\xff\xd8" * 50_000)
+    (tmp_path / "report.txt").write_text("a report\n" * 1000)
+    return tmp_path
+
+
+def run(code: str, place: Path) -> bytes:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=place, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def test_the_iterator(place: Path) -> None:
+    run(blocks("python")[0], place)
+    with zipfile.ZipFile(place / "holiday.zip") as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["holiday/sea/1.jpg", "notes.txt", "table.csv", "report.txt"]
+        assert archive.read("table.csv").startswith(b"0,0\n1,1\n2,4\n")
+
+
+def test_flask(place: Path) -> None:
+    client = "\nimport sys; sys.stdout.buffer.write(app.test_client().get('/photos.zip').data)"
+    (place / "out.zip").write_bytes(run(blocks("python")[1] + client, place))
+    assert zipfile.ZipFile(place / "out.zip").testzip() is None
+
+
+def test_falcon(place: Path) -> None:
+    client = (
+        "\nimport sys, falcon.testing"
+        "\nsys.stdout.buffer.write(falcon.testing.TestClient(app).simulate_get('/photos.zip').content)"
+    )
+    (place / "out.zip").write_bytes(run(blocks("python")[2] + client, place))
+    assert zipfile.ZipFile(place / "out.zip").testzip() is None
+
+
+def test_code_that_wants_a_zipfile(place: Path) -> None:
+    (place / "out.zip").write_bytes(run(blocks("python")[3], place))
+    with zipfile.ZipFile(place / "out.zip") as archive:
+        assert archive.read("numbers.txt").split() == [b"%d" % number for number in range(1000)]
+
+
+def test_no_python_block_is_left_out() -> None:
+    assert len(blocks("python")) == 4
+
+
+def test_quick_start_is_two_lines_and_the_second_runs_the_tests() -> None:
+    lines = blocks("sh")[0].splitlines()
+    assert len(lines) == 2
+    assert "zipstream-adapter" in lines[0]
+    assert lines[1].endswith("-m pytest --quiet")
+
+
+def table_rows(head: str) -> set[str]:
+    table = README.partition(f"| `{head}")[2].partition("\n\n")[0]
+    return {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+def test_the_tables_name_every_option() -> None:
+    assert table_rows("stream_zip(") == set(inspect.signature(stream_zip).parameters) - {"entries"}
+    assert table_rows("Entry(") == set(inspect.signature(Entry).parameters) - {"name", "source"}
