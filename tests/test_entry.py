@@ -282,7 +282,7 @@ def test_a_directory_needs_no_source(item: Any) -> None:
         (("a",), "('a',) (tuple)"),
         (("a", b"", 8), "('a', b'', 8) (tuple)"),
         ({"a", "b"}, "(set)"),
-        (["x" * 500], "…"),
+        (["x" * 500], "..."),
         ((b"a", b""), "b'a'"),
         ((PurePosixPath("a"), b""), "PurePosixPath('a')"),
         ({}, "no source"),

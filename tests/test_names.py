@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from zipstream_adapter import DuplicateNameError, OptionError, UnsafeNameError
 from zipstream_adapter.names import MAX_NAME, NameRegistry, check_safe, check_storable, repaired
 
-SAFE = ["a", "a/b.txt", "d/", "a b/c", "ü/日本", "...", "..a", "a..", ".hidden", "ab:c", "a/C:b", "x" * MAX_NAME]
+SAFE = ["a", "a/b.txt", "d/", "a b/c", "ü/日本", "..a", "a..", ".hidden", "ab:c", "a/C:b", "x" * MAX_NAME]
 
 # name, what the refusal says, what repair makes of it (None: nothing is left)
 UNSAFE: list[tuple[str, str, str | None]] = [
@@ -30,7 +30,9 @@ UNSAFE: list[tuple[str, str, str | None]] = [
     ("a/../", "'..'", "a/"),
     ("a\\b", "backslash", "a/b"),
     ("..\\x", "backslash", "x"),
-    ("d\\", "backslash", "d/"),
+    ("d\\", "backslash", "d"),
+    ("...", "dots and spaces", None),
+    ("a/.. /x", "dots and spaces", "a/x"),
     ("\\\\host\\share\\x", "backslash", "host/share/x"),
     (".", "'.' component", None),
     ("./x", "'.' component", "x"),

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import warnings
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
 
-from .compress import method_number
+from .compress import METHODS, method_number
 from .errors import EntryError, LimitError, OptionError, PoisonedError, StreamStateError, Zip64RequiredError
 from .member import DEFAULT_LOOKAHEAD, MemberWriter
 from .names import check_storable
@@ -58,12 +59,14 @@ class StreamingZipFile(ZipFile):
         compresslevel: int | None = None,
         *,
         strict_timestamps: bool = True,
+        metadata_encoding: str | None = None,
         lookahead: int = DEFAULT_LOOKAHEAD,
         chunk_size: int = DEFAULT_CHUNK_SIZE,
     ) -> None:
         self._own_file: Any = None
         self._member: MemberWriter | None = None
         self._aborted = False
+        self._reason = ""
         self._allow_zip64 = allowZip64
         self._lookahead = check_lookahead(lookahead)
         # Header offsets of the members whose local header is zip64: their directory rows have to be, too.
@@ -71,6 +74,9 @@ class StreamingZipFile(ZipFile):
         if mode not in ("w", "x"):
             raise OptionError(f"mode={mode!r}: an archive that is streamed can only be written: use 'w' or 'x'")
         number = method_number(compression) if isinstance(compression, str) else compression
+        if number not in METHODS.values():
+            # Before a file is opened, and with it emptied. The type is zipfile's.
+            raise NotImplementedError(f"compression={compression!r}: that compression method is not supported")
         self.sink: StreamSink | FileSink = StreamSink(chunk_size) if file is None else self._file_sink(file, mode)
         try:
             super().__init__(  # type: ignore[call-overload]
@@ -80,6 +86,7 @@ class StreamingZipFile(ZipFile):
                 allowZip64,
                 compresslevel,
                 strict_timestamps=strict_timestamps,
+                metadata_encoding=metadata_encoding,
             )
         except BaseException:
             self._close_own_file()
@@ -99,10 +106,12 @@ class StreamingZipFile(ZipFile):
             raise ValueError("force_zip64 is True, but allowZip64 was False when opening the ZIP file.")
         self._refuse_second_member()
         zinfo.compress_size = zinfo.CRC = zinfo.flag_bits = 0
-        default = _DIRECTORY_ATTR if zinfo.is_dir() else 0o600 << 16
+        default = _DIRECTORY_ATTR if zinfo.filename.endswith("/") else 0o600 << 16
         zinfo.external_attr = zinfo.external_attr or default
         zinfo.header_offset = self.sink.tell()
         self._writecheck(zinfo)  # type: ignore[attr-defined]
+        _check_info(zinfo)
+        _check_fields(zinfo)
         return self.begin(zinfo, level=_level_of(zinfo), zip64=True if force_zip64 else None)
 
     def begin(
@@ -131,7 +140,7 @@ class StreamingZipFile(ZipFile):
             zip64 = False
             if len(self.filelist) >= LIMIT16:
                 raise Zip64RequiredError(f"entry {info.filename!r} is one more than {LIMIT16}, which needs zip64")
-        if info.is_dir():
+        if info.filename.endswith("/"):
             info.compress_type = ZIP_STORED
         info.flag_bits = LZMA_EOS_FLAG if info.compress_type == ZIP_LZMA else 0
         self._member = MemberWriter(
@@ -236,7 +245,7 @@ class StreamingZipFile(ZipFile):
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if exc is not None:
-            self.fail()
+            self.fail("its with block was left by an exception")
         elif self.sink.poisoned and not self._aborted:
             self.close()
             # The failure was caught inside the block; its end must not pass for success.
@@ -247,20 +256,22 @@ class StreamingZipFile(ZipFile):
         # zipfile would finish the archive here, and a failure would look like success.
         if getattr(self, "fp", None) is None:
             return
-        if not self.sink.poisoned:
-            warnings.warn(f"unclosed archive {self!r}: it was not finished", ResourceWarning, 2, source=self)
-            self.fail()
+        unfinished = not self.sink.poisoned and (self.filelist or self._member)
+        self.fail()
         self.close()
+        if unfinished:
+            warnings.warn(f"unclosed archive {self!r}: it was not finished", ResourceWarning, 2, source=self)
 
     # The poison.
 
     def abort(self) -> None:
         """Give the archive up: what is pending is dropped, and not one more byte leaves it."""
         self._aborted = True
-        self.fail()
+        self.fail("it was aborted")
 
-    def fail(self) -> None:
+    def fail(self, reason: str = "") -> None:
         """Poison the archive, as any failure in it does."""
+        self._reason = self._reason or reason
         member, self._member = self._member, None
         self._writing = False
         self.sink.poison()
@@ -269,9 +280,7 @@ class StreamingZipFile(ZipFile):
 
     def _refuse_if_poisoned(self) -> None:
         if self.sink.poisoned:
-            raise PoisonedError(
-                "this archive was aborted" if self._aborted else "this archive failed before: see the first error"
-            )
+            raise PoisonedError(f"this archive failed before: {self._reason or 'see the first error'}")
 
     def drain(self) -> bytes:
         """The bytes that are ready and were not handed out yet; for an archive without a file.
@@ -281,7 +290,21 @@ class StreamingZipFile(ZipFile):
         if isinstance(self.sink, FileSink):
             raise StreamStateError("drain() is for an archive without a file: this one's bytes went there already")
         self._refuse_if_poisoned()
-        return b"".join(self.sink.take(everything=True))
+        try:
+            return b"".join(self.sink.take(everything=True))
+        except BaseException:
+            self.fail("an interrupt came while bytes were being handed out")
+            raise
+
+    @property
+    def __class__(self) -> type[StreamingZipFile]:
+        return type(self)
+
+    @__class__.setter
+    def __class__(self, other: type) -> None:
+        # zipfile.Path makes an archive one of its own kinds. It becomes both, and keeps what is overridden here.
+        both = type(other.__name__, (type(self), other), {})
+        object.__dict__["__class__"].__set__(self, both)
 
 
 def check_lookahead(lookahead: int) -> int:
@@ -294,17 +317,22 @@ def check_lookahead(lookahead: int) -> int:
 def _check_info(info: ZipInfo) -> None:
     """Refuse what a member's records cannot say, before any byte of it."""
     check_storable(info.filename)
-    for what, value, most in (
-        ("comment", info.comment, LIMIT16),
-        ("extra", info.extra, LIMIT16 - ZIP64_EXTRA_ROOM),
-    ):
-        if len(value) > most:
-            raise LimitError(f"entry {info.filename!r}: its {what} has {len(value)} bytes, and {most} is the most")
     if not 1980 <= info.date_time[0] <= 2107:
         raise EntryError(
             f"entry {info.filename!r}: its date {info.date_time} is outside of 1980 to 2107, "
             "which is all a zip archive can say"
         )
+    for what, value, most in (("comment", info.comment, LIMIT16), ("extra", info.extra, LIMIT16 - ZIP64_EXTRA_ROOM)):
+        if len(value) > most:
+            raise LimitError(f"entry {info.filename!r}: its {what} has {len(value)} bytes, and {most} is the most")
+
+
+def _check_fields(info: ZipInfo) -> None:
+    """Refuse a caller's ZipInfo that no record can be made of, now and not when the archive is closed."""
+    try:
+        directory_row(info, zip64=False)
+    except (struct.error, TypeError, ValueError, AttributeError) as exc:
+        raise EntryError(f"entry {info.filename!r}: a field of its ZipInfo does not fit the format: {exc}") from exc
 
 
 def _level_of(info: ZipInfo) -> int | None:

@@ -14,26 +14,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from .dates import date_of
 from .entry import Entry
 from .errors import ZipStreamError
 from .sink import FileSink
 from .stream import ZipStream, stream_zip
 from .walk import pattern_excluder, walk
 
-FAILED, INTERRUPTED, TERMINATED, PIPE_CLOSED = 1, 130, 143, 141
+FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv` (default: the process's own arguments); returns its exit status."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    _fail_on_sigterm()
+    _unwind_on_signals()
     try:
         _run(arguments)
     except BrokenPipeError:
-        # Whoever read from us has gone: nothing can be said to it, and Python must not try at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
+        return PIPE_CLOSED  # whoever read from us has gone: nothing can be said to it
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
     except (ZipStreamError, OSError) as exc:
@@ -87,6 +86,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise IsADirectoryError(f"{output!r} is a directory: give the archive's own name")
     elif os.path.exists(output) and not os.path.isfile(output):
         with open(output, "wb", buffering=0) as file:  # a device or a named pipe has no place beside it
+            _refuse_terminal(file)
             _copy(_stream(arguments, ()), file)
     else:
         _to_file(arguments, Path(os.path.realpath(output)))
@@ -95,11 +95,15 @@ def _run(arguments: argparse.Namespace) -> None:
 def _to_stdout(arguments: argparse.Namespace) -> None:
     if sys.stdout is None:
         raise OSError("standard output is closed: give -o FILE")
-    if sys.stdout.isatty():
-        raise OSError("standard output is a terminal, and an archive is binary: give -o FILE, or redirect it")
     # Not through Python's own buffer, which would be written again, and fail again, at exit.
     with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as file:
+        _refuse_terminal(file)
         _copy(_stream(arguments, _identities(file)), file)
+
+
+def _refuse_terminal(file: io.FileIO) -> None:
+    if file.isatty():
+        raise OSError("the output is a terminal, and an archive is binary: give -o FILE, or redirect it")
 
 
 def _to_file(arguments: argparse.Namespace, target: Path) -> None:
@@ -137,9 +141,10 @@ def _entries(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) ->
     excluded = _Excluder(arguments.exclude, own)
     for path in map(Path, arguments.paths):
         name = "" if path == Path() else os.path.basename(os.path.abspath(path))
-        link = arguments.symlinks == "store" and path.is_symlink()
-        if link:
-            yield Entry.symlink(prefix + name, os.readlink(path))
+        if excluded(path, name) or (arguments.symlinks == "skip" and path.is_symlink()):
+            continue
+        if arguments.symlinks == "store" and path.is_symlink():
+            yield Entry.symlink(prefix + name, os.readlink(path), modified=date_of(path.lstat()))
         elif path.is_dir():
             yield from walk(
                 path,
@@ -148,7 +153,7 @@ def _entries(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) ->
                 special="skip" if arguments.skip_special else "error",
                 exclude=excluded,
             )
-        elif not excluded.is_own(path):
+        else:
             yield Entry(prefix + name, path)
 
 
@@ -160,9 +165,9 @@ class _Excluder:
         self._own = own
 
     def __call__(self, path: Path, name: str) -> bool:
-        return self._matches(path, name) or self.is_own(path)
+        return self._matches(path, name) or self._is_own(path)
 
-    def is_own(self, path: Path) -> bool:
+    def _is_own(self, path: Path) -> bool:
         try:
             return bool(self._own) and _identity(path.stat()) in self._own
         except OSError:
@@ -181,14 +186,16 @@ def _identity(info: os.stat_result) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def _fail_on_sigterm() -> None:
-    """Let SIGTERM unwind like any failure, so that nothing half-made is left behind."""
+def _unwind_on_signals() -> None:
+    """Let what ends a process unwind it like any failure, so that nothing half-made is left behind."""
 
     def stop(number: int, frame: object) -> NoReturn:
-        raise SystemExit(TERMINATED)
+        raise SystemExit(128 + number)
 
     with contextlib.suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGTERM, stop)
+        for number in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, number):
+                signal.signal(getattr(signal, number), stop)
 
 
 def _message(exc: BaseException) -> str:

@@ -6,7 +6,6 @@ never on how the data was cut: the same input gives the same archive.
 
 from __future__ import annotations
 
-import lzma
 import struct
 import zlib
 from typing import TYPE_CHECKING, Protocol
@@ -113,6 +112,8 @@ class LZMACompressor:
     _LC, _LP, _PB = 3, 0, 2
 
     def __init__(self, level: int | None = None) -> None:
+        import lzma  # some Pythons are built without
+
         preset = 6 if level is None else level
         dict_size = self._DICT[preset]
         options = {"preset": preset, "dict_size": dict_size, "lc": self._LC, "lp": self._LP, "pb": self._PB}

@@ -32,6 +32,8 @@ def to_utc(value: datetime | float | tuple[int, ...]) -> datetime:
     try:
         instant = _instant(value)
     except (OverflowError, ValueError, OSError) as exc:
+        if isinstance(exc, OptionError):
+            raise
         raise OptionError(f"modified={value!r} is not a date: {exc}") from exc
     if not EARLIEST <= instant < LATEST + timedelta(seconds=1):
         raise OptionError(f"modified={value!r} is outside of 1980 to 2107 (UTC), which is all a zip archive can say")
@@ -55,6 +57,11 @@ def clamped(timestamp: float) -> datetime:
     """A file's own date, moved to the nearest that the format can say."""
     # Bounded as a number first: a datetime ends before a file system's dates do.
     return _EPOCH + timedelta(seconds=min(max(timestamp, EARLIEST.timestamp()), LATEST.timestamp()))
+
+
+def date_of(info: os.stat_result) -> datetime:
+    """A file's own date of modification."""
+    return clamped(info.st_mtime_ns // 10**9)  # as a float it may round up
 
 
 def default_date() -> datetime:

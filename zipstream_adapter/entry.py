@@ -7,8 +7,10 @@ the member's turn comes).
 from __future__ import annotations
 
 import os
+import reprlib
 import stat
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -139,7 +141,8 @@ class Entry:
         mode = options.pop("mode", 0o777)
         if isinstance(mode, int):
             mode = stat.S_IFLNK | stat.S_IMODE(mode)
-        return cls(name, text, **{"size": len(text), "compression": "stored", **options, "mode": mode})
+        known = {"size": len(text), "crc32": zlib.crc32(text), "compression": "stored"}
+        return cls(name, text, **{**known, **options, "mode": mode})
 
     def __repr__(self) -> str:
         parts = [repr(self.name), brief(self.source)]
@@ -194,8 +197,10 @@ def _from_mapping(item: Mapping[str, Any]) -> Entry:
         )
     options = {key: item[key] for key in _OPTION_KEYS if key in item}
     source = item[sources[0]] if sources else None
-    if sources == ["file"] and isinstance(source, str):
-        source = path_of(source)
+    if sources == ["file"]:
+        if isinstance(source, bytes | bytearray):
+            raise EntryTypeError(f"entry {name!r}: 'file' is {described(source)}: give a path as str, or use 'source'")
+        source = path_of(source) if isinstance(source, str) else source
     if name is None:
         if not isinstance(source, os.PathLike):
             raise EntryTypeError(f"entry {described(item)} has no 'name', and only a path brings one of its own")
@@ -289,11 +294,22 @@ def _check_zip64(zip64: bool | None) -> bool | None:
     return zip64
 
 
-def brief(value: object, most: int = 80) -> str:
-    """`value` as an error or a note can carry it: its repr, cut to `most` characters."""
-    # Of large data only what will be shown is put into words.
-    text = repr(value[:most]) if isinstance(value, bytes | bytearray) else repr(value)
-    return text if len(text) <= most else text[: most - 1] + "…"
+class _Brief(reprlib.Repr):
+    """Short reprs that are never long on the way: of large data, only what is shown is put into words."""
+
+    def repr_bytes(self, data: bytes, level: int) -> str:
+        return repr(data) if len(data) <= self.maxstring else repr(data[: self.maxstring // 2]) + "..."
+
+    repr_bytearray = repr_bytes
+
+
+_BRIEF = _Brief()
+_BRIEF.maxstring = _BRIEF.maxother = 80
+
+
+def brief(value: object) -> str:
+    """`value` as an error can carry it: its repr, cut where it is long."""
+    return _BRIEF.repr(value)
 
 
 def described(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZipInfo
@@ -44,7 +45,7 @@ class Archive(Protocol):
 
     def member_ended(self, info: ZipInfo | None) -> None: ...
 
-    def fail(self) -> None: ...
+    def fail(self, reason: str = "") -> None: ...
 
 
 class MemberWriter(io.BufferedIOBase):
@@ -79,9 +80,12 @@ class MemberWriter(io.BufferedIOBase):
         self._held_size = 0
         self._size = self._compressed = self._crc = 0
         self._over = self._broken = False
+        self._handled = sys.exception()  # whoever opens this may be handling one already
         info.header_offset = self._sink.tell()
         if info.header_offset >= LIMIT32:
             self._refuse_zip64(info.header_offset, "begins at byte")
+        if size is not None and size >= LIMIT32:
+            self._refuse_zip64(size, "declares a size in bytes of")
 
     @property
     def name(self) -> str:
@@ -116,11 +120,14 @@ class MemberWriter(io.BufferedIOBase):
         needs a refused zip64, EntryTypeError for data in a directory.
         """
         self._refuse_if_over()
+        passes = type(data) is bytes and (self._compressor is None or len(data) <= STEP)
+        view = None if passes else flat_view(data)  # what is refused here leaves the member as it was
         try:
-            if type(data) is bytes and (self._compressor is None or len(data) <= STEP):
+            if view is None:
+                assert type(data) is bytes
                 self._step(data, whole=len(data) >= self._sink.chunk_size)
                 return len(data)
-            with flat_view(data) as view:
+            with view:
                 for at in range(0, len(view), STEP):
                     # Released at once, also where a traceback would keep it: its owner may resize the buffer.
                     with view[at : at + STEP] as part:
@@ -134,7 +141,7 @@ class MemberWriter(io.BufferedIOBase):
         size = self._size + len(data)
         if self._promised_size is not None and size > self._promised_size:
             raise self._mismatch("more than")
-        if self._info.is_dir() and size:
+        if self._info.filename.endswith("/") and size:
             raise EntryTypeError(f"entry {self.name!r} is a directory, by the slash at its end, and has no data")
         if size >= LIMIT32:
             self._refuse_zip64(size, "has grown to a size in bytes of")
@@ -189,19 +196,31 @@ class MemberWriter(io.BufferedIOBase):
             self._sink.write(data, whole=len(data) > STEP and self.passes_through)
 
     def close(self) -> None:
-        """End the member: its last bytes, its descriptor where it needs one, its place in the directory."""
+        """`complete` the member, unless it is closed because of an exception: that poisons the archive.
+
+        Such is the close() of a ``finally``, or of a wrapper's ``with`` block that an exception left.
+        """
         if self._over:
             return
+        if sys.exception() is not self._handled:
+            self._archive.fail(f"entry {self.name!r} was closed while an exception was being handled")
+        else:
+            self.complete()
+
+    def complete(self) -> None:
+        """End the member: its last bytes, its descriptor where it needs one, its place in the directory."""
+        if self._broken:
+            self._archive.fail()
+            raise PoisonedError(f"entry {self.name!r} failed before: it cannot be completed")
+        self._over = True  # once, even where an interrupt comes in between
         try:
-            if self._broken:
-                raise PoisonedError(f"entry {self.name!r} failed before: it cannot be completed")
-            self._complete()
+            self._write_end()
         except BaseException:
             self._break()
             raise
         self._end(self._info)
 
-    def _complete(self) -> None:
+    def _write_end(self) -> None:
         info = self._info
         if self._compressor is not None:
             self._emit(self._compressor.flush())
@@ -226,8 +245,8 @@ class MemberWriter(io.BufferedIOBase):
         if self._pinned:
             change, gave = ("grew", "more") if relation == "more than" else ("shrank", str(self._size))
             return SourceChangedError(
-                f"entry {self.name!r}: its file {change} while it was read: it had {self._promised_size} bytes, and gave "
-                f"{gave}. Pass open(path, 'rb') as the source to take what there is"
+                f"entry {self.name!r}: its file {change} while it was read: it had {self._promised_size} bytes, "
+                f"and gave {gave}. Pass open(path, 'rb') as the source to take what there is"
             )
         given = f"{self._size} bytes of data" if relation == "not" else "data"
         return SizeMismatchError(
@@ -273,9 +292,14 @@ class MemberWriter(io.BufferedIOBase):
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if exc is not None:
-            self._archive.fail()
+            self._archive.fail(f"entry {self.name!r} was left by an exception")
         self.close()
 
     def __del__(self) -> None:
         # io's finaliser would close, and so complete, a member that a failure left open.
         pass
+
+    def _dealloc_warn(self, source: object) -> None:
+        # io's wrappers call this, and close() after it, where they are dropped and not closed.
+        if not self._over:
+            self._archive.fail(f"entry {self.name!r} was dropped without being closed")

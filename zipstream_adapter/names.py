@@ -56,19 +56,26 @@ def _fault(name: str) -> str | None:
         return "the name climbs out with '..'"
     if "." in parts or "" in parts:
         return "the name carries an empty or '.' component, so it is another spelling of a plainer name"
+    if any(_is_dots(part) for part in parts):
+        return "the name has a component of dots and spaces, which some systems take for '.' or '..'"
     return None
+
+
+def _is_dots(part: str) -> bool:
+    """Whether a component is empty, or names a directory that holds it on a system that trims names."""
+    return not part or (not part.strip(". ") and "." in part)
 
 
 def repaired(name: str) -> str:
     """`name` made relative and plain: slashes forward, no drive, root, '..', '.' or empty components."""
     plain = name.replace("\\", "/")
-    parts = [part for part in plain.split("/") if part not in ("", ".", "..")]
+    parts = [part for part in plain.split("/") if not _is_dots(part)]
     # Whatever stands behind a drive letter comes first then, and may look like one again.
     for at, part in enumerate(parts):
         rest = _DRIVES.sub("", part)
-        if rest not in ("", ".", ".."):
-            result = "/".join((rest, *parts[at + 1 :]))
-            return result + "/" if plain.endswith("/") else result
+        if not _is_dots(rest):
+            # By the slash an entry says that it is a directory; a backslash at the end says nothing.
+            return "/".join((rest, *parts[at + 1 :])) + ("/" if name.endswith("/") else "")
     raise UnsafeNameError(f"entry {name!r}: nothing is left of the name once it is made safe: pass another")
 
 

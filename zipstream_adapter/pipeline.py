@@ -6,7 +6,7 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping, Sized
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,14 +43,14 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a stream stands, after each chunk of data and at each member's end. Sizes are in bytes.
+    """Where a stream stands, after each chunk of data, at each member's end, and at the archive's. Sizes are in bytes.
 
     Attributes:
-        entry: the entry that is being read.
+        entry: the entry that is being read, or was read last.
         entry_read: bytes read of it; entry_size: what it will have, where known, else None.
-        read: bytes of data read from all entries; written: bytes of the archive made so far.
-        members: members finished; members_total: entries there are, where `entries` has a length, else None.
-        read_total: bytes of data in all entries, where every one of them states its size, else None.
+        read: bytes of data that are in the archive, or on their way there; written: bytes of the archive made so far.
+        members: members finished; members_total: entries there are, where `entries` is a sequence, else None.
+        read_total: bytes of data in all entries, where they are a sequence and every one states its size, else None.
     """
 
     entry: Entry
@@ -83,7 +83,7 @@ class Options:
     extended_timestamps: bool = True
 
     def __post_init__(self) -> None:
-        check_level(method_number(self.compression), self.level)
+        check_level(method_number(self.compression) or None, self.level)
         check_archive_comment(self.comment)
         for name in ("on_error", "on_progress"):
             callback = getattr(self, name)
@@ -116,49 +116,60 @@ class Producer:
         self._names = NameRegistry(options.names, options.duplicates)
         self._options = options
         self._member: MemberWriter | None = None
-        self._callback_failed = False
+        self._final = False  # whether what fails now ends the stream
         self._begun = False  # whether a chunk was handed over
         self._asked = 0.0  # when the consumer asked for the next one
         self._read = 0  # bytes of the entries before this one
         self._entry_size: int | None = None
-        self._totals: tuple[int | None, int | None] | None = None
+        self._entry_read = 0  # bytes of the entry that was finished last
+        self._entry: Entry | None = None
+        self._members_total: int | None = None
+        self._read_total: int | None = None
 
     def chunks(self) -> Generator[bytes, None, None]:
         self._asked = time.monotonic()
+        self._count_totals()
         try:
             with _closing(iter(self._entries)) as items:
-                for item in items:
-                    yield from self._add(item)
+                for position, item in enumerate(items):
+                    yield from self._add(item, position)
                     yield from self._ready()
             for _ in self.archive.finish():
                 yield from self._ready()
+            self._report(0)
             yield from self._hand_over(self._sink.take(everything=True))
         finally:
             self.archive.abort()  # nothing is lost by it where all has left
 
-    def _add(self, item: Any) -> Iterator[bytes]:
+    def close_entries(self) -> None:
+        """Close what was never begun."""
+        if isinstance(self._entries, Iterator):
+            with _closing(self._entries):
+                pass
+
+    def _add(self, item: Any, position: int) -> Iterator[bytes]:
         """One item, or what `on_error` puts in its place."""
         for replacements in itertools.count():
-            entry = item
+            self._entry = None
             try:
-                entry = coerce(item)
+                self._entry = entry = coerce(item)
                 yield from self._write(entry)
                 return
             except Exception as exc:
-                _note(exc, entry)
+                _note(exc, self._entry, position)
                 if self._options.on_error is None or not self._forgivable:
                     raise
                 if replacements == _MOST_REPLACEMENTS:
                     exc.add_note(f"(on_error gave {replacements} entries in a row that failed as well)")
                     raise
-                item = self._replacement(entry, exc)
+                item = self._replacement(item if self._entry is None else self._entry, exc)
                 if item is None:
                     return
 
     @property
     def _forgivable(self) -> bool:
-        """Whether the entry can still be left out: no byte of it has left, and it was not a callback that failed."""
-        return not self._callback_failed and (self._member is None or not self._member.left)
+        """Whether the entry can be left out: no byte of it has left, no callback failed, and somebody still listens."""
+        return not self._final and (self._member is None or not self._member.left)
 
     def _replacement(self, entry: Any, failure: Exception) -> Entry | None:
         if self._member is not None:
@@ -167,11 +178,11 @@ class Producer:
         assert self._options.on_error is not None
         replacement = self._options.on_error(entry, failure)
         if replacement is None:
-            self.skipped.append(Skipped(entry, failure))
+            self.skipped.append(Skipped(entry, _without_frames(failure)))
         elif not isinstance(replacement, Entry):
             raise EntryTypeError(
-                f"on_error returned {replacement!r}: return None to leave the entry out, an Entry for its place, "
-                "or raise"
+                f"on_error returned {described(replacement)}: return None to leave the entry out, an Entry for its "
+                "place, or raise"
             ) from failure
         return replacement
 
@@ -181,19 +192,29 @@ class Producer:
             error = DuplicateNameError(f"entry {entry.name!r}: a directory of that name is in the archive already")
             self.skipped.append(Skipped(entry, error))
             return
-        with _closing_source(OpenSource(entry, self._sink.chunk_size)) as source:
+        source = OpenSource(entry, self._sink.chunk_size)
+        try:
             member = self._begin(entry, name, source)
             for chunk in source:
                 for piece in _pieces(chunk, member.passes_through):
                     member.write(piece)
                     yield from self._ready()
-                self._report(entry, member.size)
+                self._report(member.size)
+        except GeneratorExit:
+            self._final = True
+            source.close()
+            raise
+        except BaseException as exc:
+            _close_after(exc, source)
+            raise
         # The source is closed first: what it raises there is a failure of this entry.
-        member.close()
+        source.close()
+        member.complete()
         self._member = None
         self._names.take(name)
         self._read += member.size
-        self._report(entry, 0, done=member.size)
+        self._entry_read = member.size
+        self._report(0)
 
     def _begin(self, entry: Entry, name: str, source: OpenSource) -> MemberWriter:
         facts = source.facts
@@ -246,27 +267,30 @@ class Producer:
             yield chunk
             self._asked = time.monotonic()
 
-    def _report(self, entry: Entry, so_far: int, done: int | None = None) -> None:
-        on_progress = self._options.on_progress
-        if on_progress is None:
+    def _count_totals(self) -> None:
+        if self._options.on_progress is not None:
+            self._members_total = len(self._entries) if isinstance(self._entries, Sequence) else None
+            self._read_total = _read_total(self._entries)
+
+    def _report(self, so_far: int) -> None:
+        """Call `on_progress`; `so_far`: bytes of a member that is not finished."""
+        if self._options.on_progress is None or self._entry is None:
             return
-        if self._totals is None:
-            members = len(self._entries) if isinstance(self._entries, Sized) else None
-            self._totals = members, _read_total(self._entries)
+        members = len(self.archive.filelist)
         progress = Progress(
-            entry=entry,
-            entry_read=so_far if done is None else done,
+            entry=self._entry,
+            entry_read=so_far if self._member else self._entry_read,
             entry_size=self._entry_size,
             read=self._read + so_far,
             written=self._sink.tell(),
-            members=len(self.archive.filelist),
-            members_total=self._totals[0],
-            read_total=self._totals[1],
+            members=members,
+            members_total=self._members_total,
+            read_total=self._read_total,
         )
         try:
-            on_progress(progress)
+            self._options.on_progress(progress)
         except BaseException:
-            self._callback_failed = True
+            self._final = True
             raise
 
 
@@ -292,9 +316,30 @@ def _pieces(chunk: Buffer, passes_through: bool) -> Iterator[bytes | memoryview]
                 yield piece
 
 
-def _note(exc: Exception, entry: Any) -> None:
-    if isinstance(entry, Entry) and repr(entry.name) not in str(exc):
+def _note(exc: Exception, entry: Entry | None, position: int) -> None:
+    if entry is None:
+        exc.add_note(f"(item {position} of entries, counted from 0)")
+    elif not isinstance(exc, ZipStreamError) or repr(entry.name) not in str(exc):
         exc.add_note(f"(while adding entry {entry.name!r})")
+
+
+def _without_frames(exc: Exception) -> Exception:
+    """`exc` and what led to it, without the frames that would keep sources and their data alive."""
+    link: BaseException | None = exc
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return exc
+
+
+def _close_after(failure: BaseException, source: OpenSource) -> None:
+    """Close `source` after a failure; a second one on closing is but a note on the first."""
+    try:
+        source.close()
+    except Exception as second:
+        failure.add_note(f"(and closing its source raised {second!r})")
 
 
 @contextmanager
@@ -306,21 +351,6 @@ def _closing(items: Iterator[Any]) -> Iterator[Iterator[Any]]:
         close = getattr(items, "close", None)
         if callable(close):
             close()
-
-
-@contextmanager
-def _closing_source(source: OpenSource) -> Iterator[OpenSource]:
-    """Close `source` at the end; after a failure of its own, a second one on closing is but a note on it."""
-    try:
-        yield source
-    except Exception as exc:
-        try:
-            source.close()
-        except Exception as second:
-            exc.add_note(f"(and closing its source raised {second!r})")
-        raise
-    finally:
-        source.close()
 
 
 def _check_entries(entries: Iterable[Any]) -> Iterable[Any]:
@@ -340,7 +370,7 @@ def _check_entries(entries: Iterable[Any]) -> Iterable[Any]:
 
 def _read_total(entries: Iterable[Any]) -> int | None:
     """Bytes of data in all of `entries`, where each says so without being opened."""
-    if not isinstance(entries, list | tuple):
+    if not isinstance(entries, Sequence):
         return None
     total = 0
     for item in entries:
@@ -358,6 +388,7 @@ def _stated_size(item: Any) -> int | None:
             return entry.size or 0
         if isinstance(entry.source, os.PathLike):
             return os.stat(entry.source).st_size
-    except (ZipStreamError, OSError):
-        return None  # it will fail, and say so, when its turn comes
-    return len(entry.source) if isinstance(entry.source, bytes | bytearray) else None
+        with memoryview(entry.source) as view:
+            return view.nbytes
+    except Exception:  # no buffer; or whatever ails it, which is said when its turn comes
+        return None

@@ -7,12 +7,15 @@ written until it is taken, in chunks; `FileSink` hands every write on to a file 
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from .errors import OptionError, PoisonedError
 
 DEFAULT_CHUNK_SIZE = 65536
+# What a target that takes less than it is given is offered at a time.
+_SHORT_STEP = 1 << 20
 
 
 class _Sink:
@@ -22,19 +25,22 @@ class _Sink:
         self.chunk_size = chunk_size
         self._position = position
         self.poisoned = False
+        # One thread may write while another takes. Reentrant: a failing write poisons.
+        self._lock = threading.RLock()
 
     def write(self, data: bytes, *, whole: bool = False) -> int:
         """Take `data`, which must be immutable. `whole` data is never cut."""
-        if self.poisoned:
-            raise PoisonedError("this archive failed or was aborted: no byte can be added to it")
-        if data:
-            try:
-                self._accept(data, whole)
-            except BaseException:
-                self.poison()  # how much of it left is unknown: nothing may follow
-                raise
-            self._position += len(data)
-        return len(data)
+        with self._lock:
+            if self.poisoned:
+                raise PoisonedError("this archive failed or was aborted: no byte can be added to it")
+            if data:
+                try:
+                    self._accept(data, whole)
+                except BaseException:
+                    self.poison()  # how much of it left is unknown: nothing may follow
+                    raise
+                self._position += len(data)
+            return len(data)
 
     def _accept(self, data: bytes, whole: bool) -> None:
         raise NotImplementedError
@@ -49,6 +55,15 @@ class _Sink:
 
     def flush(self) -> None:
         """Nothing to do: bytes are taken, not pushed."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
         raise io.UnsupportedOperation("an archive that is being streamed cannot be seeked")
@@ -109,14 +124,16 @@ class StreamSink(_Sink):
 
     def take(self, everything: bool = False) -> list[bytes]:
         """The chunks that are ready, in order; with `everything`, also what waits to be joined."""
-        if everything:
-            self._join()
-        ready, self._ready = self._ready, []
-        return ready
+        with self._lock:
+            if everything:
+                self._join()
+            ready, self._ready = self._ready, []
+            return ready
 
     def poison(self) -> None:
-        super().poison()
-        self._ready, self._parts, self._parts_size = [], [], 0
+        with self._lock:
+            super().poison()
+            self._ready, self._parts, self._parts_size = [], [], 0
 
 
 class FileSink(_Sink):
@@ -128,23 +145,24 @@ class FileSink(_Sink):
 
     def __init__(self, file: Any) -> None:
         super().__init__(position=_start_of(file))
-        self._write: Callable[[Any], int | None] = file.write
+        self._write: Callable[[Any], object] = file.write
         self._raw = isinstance(file, io.RawIOBase)
         self._flush: Callable[[], object] | None = getattr(file, "flush", None)
 
     def _accept(self, data: bytes, whole: bool) -> None:
         written = self._put(data)
-        while written < len(data):
-            written += self._put(data[written:])
+        if written < len(data):
+            with memoryview(data) as rest:
+                while written < len(data):
+                    written += self._put(rest[written : written + _SHORT_STEP])
 
-    def _put(self, data: bytes) -> int:
+    def _put(self, data: bytes | memoryview) -> int:
         count = self._write(data)
-        if count is None:
-            # Only raw files mean "it would block" by None; a framework's response means "taken".
-            if self._raw:
-                raise BlockingIOError("the target is non-blocking and full: give a blocking or buffered file")
-            return len(data)
-        if not 0 < count <= len(data):
+        if count is None and self._raw:
+            raise BlockingIOError("the target is non-blocking and full: give a blocking or buffered file")
+        if count is None or isinstance(count, bool):
+            return len(data)  # a framework's response, say, that takes everything and counts nothing
+        if not isinstance(count, int) or not 0 < count <= len(data):
             raise OSError(f"the target's write() of {len(data)} bytes says it took {count}")
         return count
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .dates import clamped
+from .dates import date_of
 from .entry import Entry, described
 from .errors import EntryTypeError, NotAFileError
 
@@ -47,7 +47,7 @@ class OpenSource:
         self.size: int | None = None
         self.facts: FileFacts | None = None
         self._name = entry.name
-        self._read_size = max(read_size, _SMALLEST_READ)
+        self._read_size = min(max(read_size, _SMALLEST_READ), LARGEST_PIECE)
         self._exit = ExitStack()
         try:
             self._chunks = self._directory(entry) if entry.is_dir else self._open(entry.source)
@@ -102,7 +102,7 @@ class OpenSource:
                 raise NotAFileError(
                     f"entry {self._name!r}: {os.fspath(entry.source)!r} is no directory, and the name ends in '/'"
                 )
-            self.facts = FileFacts(0, clamped(info.st_mtime), info.st_mode)
+            self.facts = FileFacts(0, date_of(info), info.st_mode)
         elif entry.source is not None and entry.source != b"":
             self._close_later(entry.source)
             raise EntryTypeError(
@@ -136,7 +136,7 @@ class OpenSource:
             os.close(descriptor)
             raise
         self._exit.callback(file.close)
-        self.facts = FileFacts(info.st_size, clamped(info.st_mtime), info.st_mode)
+        self.facts = FileFacts(info.st_size, date_of(info), info.st_mode)
         # What says 0 may be a file that is made as it is read, as under /proc.
         self.size = info.st_size or None
         return self._reads(file.read)

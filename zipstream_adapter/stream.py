@@ -85,7 +85,7 @@ class ZipStream:
         self._producer = producer
         self._chunks = cast("GeneratorType[bytes, None, None]", producer.chunks())
         self._left_over = _NOTHING  # of a chunk that read() has taken a part of
-        self._over = False
+        self._begun = self._over = self._closed = False
         self._failure: BaseException | None = None
 
     def __iter__(self) -> Self:
@@ -93,38 +93,43 @@ class ZipStream:
 
     def __next__(self) -> bytes:
         if self._left_over:
-            chunk, self._left_over = bytes(self._left_over), _NOTHING
-            return chunk
-        return self._next()
-
-    def _next(self) -> bytes:
-        self._refuse_if_failed()
-        if self._over:
+            return self.read(len(self._left_over))
+        chunk = self._take()
+        if not chunk:
             raise StopIteration
-        self._refuse_if_running()
-        try:
-            return next(self._chunks)
-        except StopIteration:
-            self._over = True
-            raise
-        except BaseException as exc:
-            self._fail(exc)
-            raise
+        return chunk
 
     def read(self, size: int | None = -1) -> bytes:
         """The next `size` bytes, fewer only at the end; all that are left for -1 or None. b"" is the end."""
+        self._refuse_if_running()
         wanted = -1 if size is None or size < 0 else size
         parts = []
-        while wanted:
-            try:
-                chunk = self._left_over or memoryview(self._next())
-            except StopIteration:
-                break
-            part = chunk if wanted < 0 else chunk[:wanted]
-            self._left_over = chunk[len(part) :]
-            parts.append(part)
-            wanted -= len(part) if wanted > 0 else 0
-        return b"".join(parts)
+        try:
+            while wanted and (chunk := self._left_over or memoryview(self._take())):
+                part = chunk if wanted < 0 else chunk[:wanted]
+                self._left_over = chunk[len(part) :]
+                parts.append(part)
+                wanted -= len(part) if wanted > 0 else 0
+            return b"".join(parts)
+        except BaseException as exc:
+            # What was taken for this call is lost: nothing may follow the hole.
+            self._fail(self._failure or exc)
+            raise
+
+    def _take(self) -> bytes:
+        """The next chunk; b"" is the end."""
+        self._refuse_if_failed()
+        if self._over:
+            return b""
+        self._refuse_if_running()
+        self._begun = True
+        try:
+            chunk = next(self._chunks, b"")
+            self._over = not chunk
+            return chunk
+        except BaseException as exc:
+            self._fail(exc)
+            raise
 
     def readable(self) -> bool:
         """True: this can be read like a file."""
@@ -133,7 +138,7 @@ class ZipStream:
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return isinstance(self._failure, StreamClosedError)
+        return self._closed
 
     def infolist(self) -> list[ZipInfo]:
         """A ZipInfo for each member finished so far, in order."""
@@ -150,6 +155,9 @@ class ZipStream:
         if self._failure is None and (self._left_over or not self._over):
             self._fail(StreamClosedError("this stream was closed before its end, so its archive is incomplete"))
         self._chunks.close()
+        if not self._begun and not self._closed:
+            self._producer.close_entries()
+        self._closed = True
 
     def _fail(self, exc: BaseException) -> None:
         self._failure = exc

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from .dates import clamped
+from .dates import date_of
 from .entry import Entry, path_of
 from .errors import NotAFileError, OptionError, UnsafeLinkError
 
@@ -189,7 +189,7 @@ class _Tree:
         place = Path(item.path)
         link = item.is_symlink()
         if link and self._symlinks == "store":
-            options = {"modified": clamped(os.lstat(place).st_mtime), **self._for_all()}
+            options = {"modified": date_of(os.lstat(place)), **self._for_all()}
             return Entry.symlink(prefix + relative, os.readlink(place), **options)
         if link:
             self._check_link(place)

@@ -1,0 +1,48 @@
+"""Plain WSGI, no framework: the archive is the iterable that the server asks for.
+
+    DOWNLOAD_ROOT=some/directory python examples/wsgi_download.py
+    curl -OJ http://127.0.0.1:8000/
+
+    DOWNLOAD_ROOT=some/directory gunicorn --pythonpath examples wsgi_download:app
+
+The server takes a chunk from the archive whenever it has sent the last one, and calls its close() at the end or when
+the client is gone. A failure midway breaks the transfer under gunicorn, as under every server that sends HTTP/1.1
+chunks. The standard library's wsgiref speaks HTTP/1.0, which ends every body by closing the connection: there only
+the archive itself tells, as it has no end and is refused by everything that opens it.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from wsgiref.simple_server import make_server
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from zipstream_adapter import Entry, stream_zip, walk
+
+ROOT = Path(os.environ["DOWNLOAD_ROOT"])
+
+
+def report() -> Iterator[bytes]:
+    """A member that is made while it is sent."""
+    for number in range(1000):
+        yield f"{number} squared is {number**2}\n".encode()
+
+
+def entries() -> Iterator[Entry]:
+    yield from walk(ROOT, prefix="files")
+    yield Entry("report.txt", report)
+
+
+def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    if environ["REQUEST_METHOD"] != "GET":
+        start_response("405 Method Not Allowed", [("Allow", "GET"), ("Content-Type", "text/plain")])
+        return [b"This can only be downloaded.\n"]
+    headers = [("Content-Type", "application/zip"), ("Content-Disposition", 'attachment; filename="download.zip"')]
+    start_response("200 OK", headers)
+    return stream_zip(entries(), compression="deflate")
+
+
+if __name__ == "__main__":
+    with make_server("127.0.0.1", int(os.environ.get("PORT", "8000")), app) as server:
+        print(f"Serving {ROOT} on http://127.0.0.1:{server.server_port}/", flush=True)
+        server.serve_forever()
