@@ -74,8 +74,10 @@ class StreamingZipFile(ZipFile):
         if mode not in ("w", "x"):
             raise OptionError(f"mode={mode!r}: an archive that is streamed can only be written: use 'w' or 'x'")
         number = method_number(compression) if isinstance(compression, str) else compression
+        # All of it before a file is opened, and with it emptied. The types are zipfile's.
+        if metadata_encoding is not None:
+            raise ValueError("metadata_encoding is only supported for reading files")
         if number not in METHODS.values():
-            # Before a file is opened, and with it emptied. The type is zipfile's.
             raise NotImplementedError(f"compression={compression!r}: that compression method is not supported")
         self.sink: StreamSink | FileSink = StreamSink(chunk_size) if file is None else self._file_sink(file, mode)
         try:
@@ -86,7 +88,6 @@ class StreamingZipFile(ZipFile):
                 allowZip64,
                 compresslevel,
                 strict_timestamps=strict_timestamps,
-                metadata_encoding=metadata_encoding,
             )
         except BaseException:
             self._close_own_file()
@@ -246,11 +247,12 @@ class StreamingZipFile(ZipFile):
     ) -> None:
         if exc is not None:
             self.fail("its with block was left by an exception")
-        elif self.sink.poisoned and not self._aborted:
-            self.close()
-            # The failure was caught inside the block; its end must not pass for success.
-            self._refuse_if_poisoned()
+        elif self._member is not None:
+            self.fail(f"its with block ended while member {self._member.name!r} was open for writing")
         self.close()
+        if exc is None and self.sink.poisoned and not self._aborted:
+            # A failure that was caught inside the block: its end must not pass for success.
+            self._refuse_if_poisoned()
 
     def __del__(self) -> None:
         # zipfile would finish the archive here, and a failure would look like success.
