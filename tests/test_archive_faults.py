@@ -201,6 +201,22 @@ def text_wrapper_dropped(archive: StreamingZipFile, fail: Callable[[Any], None])
         write()
 
 
+def text_wrapper_swallowed(archive: StreamingZipFile, fail: Callable[[Any], None]) -> None:
+    with archive:
+        with suppress(BoomError), io.TextIOWrapper(archive.open("second", "w"), write_through=True) as text:
+            fail(text.buffer)
+        archive.writestr("third", b"goes on as if nothing had been")
+
+
+def handle_closed_in_finally(archive: StreamingZipFile, fail: Callable[[Any], None]) -> None:
+    with archive, suppress(BoomError):
+        handle = archive.open("second", "w")
+        try:
+            fail(handle)
+        finally:
+            handle.close()
+
+
 def generator_abandoned(archive: StreamingZipFile, fail: Callable[[Any], None]) -> None:
     def written() -> Iterator[None]:
         with archive, archive.open("second", "w") as handle:
@@ -216,7 +232,8 @@ def generator_abandoned(archive: StreamingZipFile, fail: Callable[[Any], None]) 
 
 SHAPES = [
     propagates, swallowed_inside, swallowed_at_the_end, beside_a_member, closed_in_finally, handle_left_open,
-    handle_dropped, text_wrapper_propagates, text_wrapper_in_an_open_handle, text_wrapper_dropped, generator_abandoned,
+    handle_dropped, text_wrapper_propagates, text_wrapper_in_an_open_handle, text_wrapper_dropped,
+    text_wrapper_swallowed, handle_closed_in_finally, generator_abandoned,
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +224,52 @@ def test_a_failure_that_was_swallowed_comes_up_at_the_end_of_the_block() -> None
         with pytest.raises(PoisonedError):
             archive.drain()
     archive.close()
+
+
+def test_a_handle_outlives_the_handling_of_the_exception_it_was_opened_in() -> None:
+    with StreamingZipFile() as archive:
+        try:
+            raise KeyError
+        except KeyError:
+            handle = archive.open("fallback", "w")
+        handle.write(b"1")
+        handle.close()
+    assert oracles.members(archive.drain()) == {"fallback": b"1"}
+
+
+def test_an_exception_that_a_generators_consumer_handles_is_none_of_the_generators() -> None:
+    def made() -> Iterator[bytes]:
+        with StreamingZipFile(lookahead=0) as archive, archive.open("a", "w") as handle:
+            handle.write(b"1")
+            yield archive.drain()
+            handle.write(b"2")
+        yield archive.drain()
+
+    chunks = made()
+    received = [next(chunks)]
+    try:
+        raise KeyError
+    except KeyError:
+        received += chunks
+    assert oracles.members(b"".join(received)) == {"a": b"12"}
+
+
+def test_an_archive_that_is_closed_unfinished_says_so_where_nothing_has_before() -> None:
+    target = TakesAll()
+    archive = StreamingZipFile(target)
+    handle = archive.open("log", "w")
+    try:
+        raise KeyError
+    except KeyError as exc:
+        handle.write(repr(exc).encode())
+        handle.close()
+    # Whether or not such a close() passes for the member's end: the one is an archive, and the other is an error.
+    try:
+        archive.close()
+    except PoisonedError:
+        assert not oracles.python(target.taken)
+    else:
+        assert oracles.members(target.taken) == {"log": b"KeyError()"}
 
 
 @pytest.mark.parametrize("handle_open", [False, True])

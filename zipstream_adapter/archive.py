@@ -139,8 +139,8 @@ class StreamingZipFile(ZipFile):
         _check_info(info)
         if not self._allow_zip64:
             zip64 = False
-            if len(self.filelist) >= LIMIT16:
-                raise Zip64RequiredError(f"entry {info.filename!r} is one more than {LIMIT16}, which needs zip64")
+            if len(self.filelist) >= LIMIT16 - 1:
+                raise Zip64RequiredError(f"entry {info.filename!r} is member number {LIMIT16}, which needs zip64")
         if info.filename.endswith("/"):
             info.compress_type = ZIP_STORED
         info.flag_bits = LZMA_EOS_FLAG if info.compress_type == ZIP_LZMA else 0

@@ -127,14 +127,18 @@ def test_a_member_has_the_form_it_is_named_after(form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_what_readers_make_of_each_form(form: str, reader: str, tmp_path: Path) -> None:
     refusal = FORMS[form].refused.get(reader)
-    if refusal is None:
-        with_data = {"member": member(entry_data(form)), "after": member(_AFTER)}
-        assert READERS[reader](made(form), tmp_path) == with_data
+    try:
+        found = READERS[reader](made(form), tmp_path)
+    except Refused as exc:
+        if refusal is None:
+            raise
+        if reader == "java-pipe" and not 17 <= java_version() <= 21:
+            pytest.skip("earlier and later ones say it in other words")
+        assert re.search(refusal, str(exc))
         return
-    if reader == "java-pipe" and not 17 <= java_version() <= 21:
-        pytest.skip("later ones take more, earlier ones say it in other words")
-    with pytest.raises(Refused, match=refusal):
-        READERS[reader](made(form), tmp_path)
+    assert found == {"member": member(entry_data(form)), "after": member(_AFTER)}
+    if refusal is not None:
+        pytest.skip("this version reads it, and older ones do not: still a form to avoid")
 
 
 def entry_data(form: str) -> bytes:
