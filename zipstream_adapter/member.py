@@ -293,7 +293,8 @@ class MemberWriter(io.BufferedIOBase):
     ) -> None:
         if exc is not None:
             self._archive.fail(f"entry {self.name!r} was left by an exception")
-        self.close()
+        elif not self._over:
+            self.complete()  # and not close(): a caller far above may be handling an exception of its own
 
     def __del__(self) -> None:
         # io's finaliser would close, and so complete, a member that a failure left open.
