@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import sys
 import warnings
 from collections.abc import Iterator
 from types import TracebackType
@@ -65,7 +66,7 @@ class StreamingZipFile(ZipFile):
     ) -> None:
         self._own_file: Any = None
         self._member: MemberWriter | None = None
-        self._aborted = False
+        self._aborted = self._untold = False
         self._reason = ""
         self._allow_zip64 = allowZip64
         self._lookahead = check_lookahead(lookahead)
@@ -217,12 +218,17 @@ class StreamingZipFile(ZipFile):
         sink.flush()
 
     def close(self) -> None:
-        """Write the central directory and let go. On a poisoned archive: only let go."""
+        """Write the central directory and let go. On a poisoned archive: only let go.
+
+        That raises PoisonedError only where nothing has told of the failure before.
+        """
         if self.fp is None:
             return
         if self.sink.poisoned:
             self.fp = None
             self._close_own_file()
+            if self._untold and sys.exception() is None:
+                self._refuse_if_poisoned()
             return
         if self._member is not None:
             raise ValueError(
@@ -271,8 +277,9 @@ class StreamingZipFile(ZipFile):
         self._aborted = True
         self.fail("it was aborted")
 
-    def fail(self, reason: str = "") -> None:
-        """Poison the archive, as any failure in it does."""
+    def fail(self, reason: str = "", *, silent: bool = False) -> None:
+        """Poison the archive, as any failure in it does. `silent`: no exception says so, so `close` will have to."""
+        self._untold = silent and not self.sink.poisoned
         self._reason = self._reason or reason
         member, self._member = self._member, None
         self._writing = False

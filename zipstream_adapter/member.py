@@ -45,7 +45,7 @@ class Archive(Protocol):
 
     def member_ended(self, info: ZipInfo | None) -> None: ...
 
-    def fail(self, reason: str = "") -> None: ...
+    def fail(self, reason: str = "", *, silent: bool = False) -> None: ...
 
 
 class MemberWriter(io.BufferedIOBase):
@@ -202,8 +202,9 @@ class MemberWriter(io.BufferedIOBase):
         """
         if self._over:
             return
-        if sys.exception() is not self._handled:
-            self._archive.fail(f"entry {self.name!r} was closed while an exception was being handled")
+        handled = sys.exception()
+        if handled is not None and handled is not self._handled:
+            self._archive.fail(f"entry {self.name!r} was closed while an exception was being handled", silent=True)
         else:
             self.complete()
 
@@ -303,4 +304,4 @@ class MemberWriter(io.BufferedIOBase):
     def _dealloc_warn(self, source: object) -> None:
         # io's wrappers call this, and close() after it, where they are dropped and not closed.
         if not self._over:
-            self._archive.fail(f"entry {self.name!r} was dropped without being closed")
+            self._archive.fail(f"entry {self.name!r} was dropped without being closed", silent=True)
