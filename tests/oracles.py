@@ -43,7 +43,9 @@ def need(*programs: str) -> str:
 
 
 def _run(command: Sequence[str | Path], stdin: bytes | None = None, seconds: float = 100) -> Verdict:
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=seconds, check=False)
+    # In a plain C locale, bsdtar fails on names that are not ASCII.
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=seconds, check=False, env=environment)
     said = (done.stdout + done.stderr).decode("utf-8", "replace")
     return Verdict(done.returncode == 0, said)
 
