@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.strategies import noise
 from zipstream_adapter import (
     OptionError,
     PoisonedError,
+    SizeMismatchError,
     StreamingZipFile,
     StreamStateError,
 )
@@ -303,3 +305,15 @@ def test_dates_of_writestr_are_now_as_in_zipfile() -> None:
     with StreamingZipFile() as archive:
         archive.writestr("a", b"")
     assert before <= archive.getinfo("a").date_time[:5] <= time.localtime()[:5]
+
+
+def test_a_member_that_failed_before_its_header_left_cannot_be_completed() -> None:
+    archive = StreamingZipFile()
+    handle = archive.begin(zipfile.ZipInfo("a"), size=3)
+    handle.write(b"123")
+    with pytest.raises(SizeMismatchError):
+        handle.write(b"4")
+    with pytest.raises(PoisonedError, match="'a' failed before"):
+        handle.close()
+    with pytest.raises(PoisonedError):
+        archive.drain()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -310,3 +311,33 @@ def test_a_file_opened_behind_other_data_starts_there(tmp_path: Path) -> None:
 def test_what_cannot_write_is_refused(file: Any) -> None:
     with pytest.raises(OptionError, match="needs a write\\(\\) that takes bytes"):
         FileSink(file)
+
+
+def test_one_thread_can_write_while_another_takes() -> None:
+    joining, go_on, written = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(StreamSink):
+        def _join(self) -> None:
+            joining.set()
+            go_on.wait(10)
+            super()._join()
+
+    def write() -> None:
+        joining.wait(10)
+        sink.write(b"second")
+        written.set()
+
+    def take() -> None:
+        taken.extend(sink.take(everything=True))
+
+    sink, taken = Slow(100), list[bytes]()
+    sink.write(b"first")
+    threads = [threading.Thread(target=run) for run in (take, write)]
+    for thread in threads:
+        thread.start()
+    joining.wait(10)
+    assert not written.wait(0.3), "the write came in between"
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert b"".join(taken + sink.take(everything=True)) == b"firstsecond"
