@@ -7,8 +7,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZipInfo
-from zlib import crc32 as _crc32
 
+from .checksum import fastest_crc32
 from .compress import make_compressor
 from .errors import (
     CRC32MismatchError,
@@ -76,6 +76,7 @@ class MemberWriter(io.BufferedIOBase):
         self._promised_size, self._promised_crc, self._pinned = size, crc32, pinned
         self._zip64 = zip64
         self._lookahead = lookahead
+        self._crc32 = fastest_crc32()
         self._held: list[bytes] | None = []
         self._held_size = 0
         self._size = self._compressed = self._crc = 0
@@ -146,7 +147,7 @@ class MemberWriter(io.BufferedIOBase):
         if size >= LIMIT32:
             self._refuse_zip64(size, "has grown to a size in bytes of")
         self._size = size
-        self._crc = _crc32(data, self._crc)
+        self._crc = self._crc32(data, self._crc)
         if self._compressor is not None:
             self._emit(self._compressor.compress(data))
         else:
