@@ -37,7 +37,8 @@ class StreamingZipFile(ZipFile):
 
     ``open(name, "w")``, ``write``, ``writestr``, ``mkdir``, ``infolist`` and ``comment`` work as ``zipfile``
     documents them. A failure inside an open member, or inside ``with`` on the archive, poisons it: not one more byte
-    leaves, so a cut archive never looks whole.
+    leaves, so a cut archive never looks whole. An archive or a member that is dropped without being closed is not
+    finished either.
 
     Args:
         file: an object that can ``write`` (a pipe, a socket's file, a framework's response), which gets the bytes at
@@ -49,6 +50,11 @@ class StreamingZipFile(ZipFile):
         strict_timestamps: False moves file dates outside 1980 to 2107 to the nearest that fits.
         lookahead: bytes of a member's output that are held back (per member that is being written) so that a
             member which ends within them gets a complete header and no data descriptor.
+        chunk_size: bytes that small pieces are joined to, without a file.
+
+    Raises:
+        OptionError for a mode, level, lookahead or chunk_size outside of these; NotImplementedError, as ``zipfile``
+        does, for an unknown compression; OSError where the path cannot be opened.
     """
 
     def __init__(
