@@ -24,12 +24,20 @@ from .compress import METHODS, method_number
 from .errors import EntryError, LimitError, OptionError, PoisonedError, StreamStateError, Zip64RequiredError
 from .member import DEFAULT_LOOKAHEAD, MemberWriter
 from .names import check_storable
-from .records import LIMIT16, LZMA_EOS_FLAG, ZIP64_EXTRA_ROOM, directory_row, end_needs_zip64, end_records
+from .records import (
+    DOS_DIRECTORY,
+    LIMIT16,
+    LZMA_EOS_FLAG,
+    ZIP64_EXTRA_ROOM,
+    directory_row,
+    end_needs_zip64,
+    end_records,
+)
 from .sink import DEFAULT_CHUNK_SIZE, FileSink, StreamSink
 
 # Bytes of the central directory that are made before what is pending can be taken.
 _DIRECTORY_STEP = 1 << 16
-_DIRECTORY_ATTR = (stat.S_IFDIR | 0o755) << 16 | 0x10
+_DIRECTORY_ATTR = (stat.S_IFDIR | 0o755) << 16 | DOS_DIRECTORY
 
 
 class StreamingZipFile(ZipFile):
@@ -112,7 +120,7 @@ class StreamingZipFile(ZipFile):
         """Begin a member as ``zipfile`` does: the caller's ZipInfo is kept, and its file_size is but a hint."""
         if force_zip64 and not self._allow_zip64:
             raise ValueError("force_zip64 is True, but allowZip64 was False when opening the ZIP file.")
-        self._refuse_second_member()
+        self._refuse_another_member()
         zinfo.compress_size = zinfo.CRC = zinfo.flag_bits = 0
         default = _DIRECTORY_ATTR if zinfo.filename.endswith("/") else 0o600 << 16
         zinfo.external_attr = zinfo.external_attr or default
@@ -120,7 +128,7 @@ class StreamingZipFile(ZipFile):
         self._writecheck(zinfo)  # type: ignore[attr-defined]
         _check_info(zinfo)
         _check_fields(zinfo)
-        return self.begin(zinfo, level=_level_of(zinfo), zip64=True if force_zip64 else None)
+        return self._begin(zinfo, level=_level_of(zinfo), zip64=True if force_zip64 else None)
 
     def begin(
         self,
@@ -132,7 +140,7 @@ class StreamingZipFile(ZipFile):
         zip64: bool | None = None,
         pinned: bool = False,
     ) -> MemberWriter:
-        """Open a member for writing: the way in for all of them.
+        """Open a member for writing, with what `zipfile.ZipFile.open` cannot say of it.
 
         Args:
             info: its metadata; kept, completed, and listed once the member is closed.
@@ -141,9 +149,21 @@ class StreamingZipFile(ZipFile):
             zip64: True forces the zip64 header, False refuses zip64, None uses it where a known size needs it.
             pinned: `size` is what an opened file said, so data that does not fit means that the file changed.
         """
-        self._refuse_if_poisoned()
-        self._refuse_second_member()
+        self._refuse_another_member()
         _check_info(info)
+        return self._begin(info, level=level, size=size, crc32=crc32, zip64=zip64, pinned=pinned)
+
+    def _begin(
+        self,
+        info: ZipInfo,
+        *,
+        level: int | None,
+        zip64: bool | None,
+        size: int | None = None,
+        crc32: int | None = None,
+        pinned: bool = False,
+    ) -> MemberWriter:
+        """The way in for all members, once their ZipInfo has been checked."""
         if not self._allow_zip64:
             zip64 = False
             if len(self.filelist) >= LIMIT16 - 1:
@@ -165,7 +185,7 @@ class StreamingZipFile(ZipFile):
                 raise ValueError("The given ZipInfo does not describe a directory")
         elif isinstance(zinfo_or_directory_name, str):
             info = ZipInfo(zinfo_or_directory_name.removesuffix("/") + "/")
-            info.external_attr = (stat.S_IFDIR | mode) << 16 & 0xFFFFFFFF | 0x10
+            info.external_attr = (stat.S_IFDIR | mode) << 16 & 0xFFFFFFFF | DOS_DIRECTORY
         else:
             raise TypeError("Expected type str or ZipInfo")
         with self._lock:  # type: ignore[attr-defined]
@@ -180,7 +200,8 @@ class StreamingZipFile(ZipFile):
         self._member = None
         self._writing = False
 
-    def _refuse_second_member(self) -> None:
+    def _refuse_another_member(self) -> None:
+        self._refuse_if_poisoned()
         if self._member is not None:
             raise ValueError(
                 f"Can't write to the ZIP file while member {self._member.name!r} is open for writing. "

@@ -19,7 +19,7 @@ from .entry import Entry
 from .errors import ZipStreamError
 from .sink import FileSink
 from .stream import ZipStream, stream_zip
-from .walk import pattern_excluder, walk
+from .walk import Identity, identity_of, pattern_excluder, walk
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 
@@ -115,7 +115,7 @@ def _to_file(arguments: argparse.Namespace, target: Path) -> None:
             own = _identities(file)
             if target.exists():
                 os.chmod(beside, stat.S_IMODE(target.stat().st_mode))
-                own = (*own, _identity(target.stat()))
+                own = (*own, identity_of(target.stat()))
             _copy(_stream(arguments, own), file)
         os.replace(beside, target)
     except BaseException:
@@ -131,11 +131,11 @@ def _copy(stream: ZipStream, file: io.FileIO) -> None:
             sink.write(chunk)
 
 
-def _stream(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) -> ZipStream:
+def _stream(arguments: argparse.Namespace, own: tuple[Identity, ...]) -> ZipStream:
     return stream_zip(_entries(arguments, own), compression=arguments.compression, level=arguments.level)
 
 
-def _entries(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+def _entries(arguments: argparse.Namespace, own: tuple[Identity, ...]) -> Iterator[Entry]:
     """What the paths name. The archive that is being written (`own`) is never put into itself."""
     prefix = arguments.prefix.rstrip("/") + "/" if arguments.prefix else ""
     excluded = _Excluder(arguments.exclude, own)
@@ -160,7 +160,7 @@ def _entries(arguments: argparse.Namespace, own: tuple[tuple[int, int], ...]) ->
 class _Excluder:
     """The patterns of --exclude, and the archive itself."""
 
-    def __init__(self, patterns: list[str], own: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, patterns: list[str], own: tuple[Identity, ...]) -> None:
         self._matches = pattern_excluder(patterns)
         self._own = own
 
@@ -169,21 +169,17 @@ class _Excluder:
 
     def _is_own(self, path: Path) -> bool:
         try:
-            return bool(self._own) and _identity(path.stat()) in self._own
+            return bool(self._own) and identity_of(path.stat()) in self._own
         except OSError:
             return False  # whatever ails it is said when it is opened
 
 
-def _identities(file: io.FileIO) -> tuple[tuple[int, int], ...]:
+def _identities(file: io.FileIO) -> tuple[Identity, ...]:
     try:
         info = os.fstat(file.fileno())
     except (OSError, ValueError):
         return ()
-    return (_identity(info),) if stat.S_ISREG(info.st_mode) else ()
-
-
-def _identity(info: os.stat_result) -> tuple[int, int]:
-    return info.st_dev, info.st_ino
+    return (identity_of(info),) if stat.S_ISREG(info.st_mode) else ()
 
 
 def _unwind_on_signals() -> None:

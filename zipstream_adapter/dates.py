@@ -31,9 +31,9 @@ def to_utc(value: datetime | float | tuple[int, ...]) -> datetime:
     """
     try:
         instant = _instant(value)
+    except OptionError:
+        raise
     except (OverflowError, ValueError, OSError) as exc:
-        if isinstance(exc, OptionError):
-            raise
         raise OptionError(f"modified={value!r} is not a date: {exc}") from exc
     if not EARLIEST <= instant < LATEST + timedelta(seconds=1):
         raise OptionError(f"modified={value!r} is outside of 1980 to 2107 (UTC), which is all a zip archive can say")

@@ -97,7 +97,7 @@ class Entry:
             put(self, "size", _whole("size", size, MAX_SIZE))
             put(self, "crc32", _whole("crc32", crc32, 0xFFFFFFFF))
             put(self, "modified", None if modified is None else to_utc(modified))
-            put(self, "mode", None if mode is None else _full_mode(name, mode))
+            put(self, "mode", None if mode is None else _check_mode(name, mode))
             put(self, "compression", None if compression is None else method_number(compression))
             put(self, "level", level)
             check_level(self.compression, level)
@@ -247,7 +247,7 @@ def _whole(what: str, value: int | None, most: int) -> int | None:
     return value
 
 
-def _full_mode(name: str, mode: int) -> int:
+def _check_mode(name: str, mode: int) -> int:
     if not isinstance(mode, int) or isinstance(mode, bool) or not 0 <= mode <= 0xFFFF:
         raise OptionError(f"mode={mode!r}: give Unix permissions, as in 0o644")
     kind = stat.S_IFMT(mode)
@@ -257,7 +257,7 @@ def _full_mode(name: str, mode: int) -> int:
             "a directory, but its name does not end in '/'" if not is_dir else "no directory, but its name ends in '/'"
         )
         raise EntryError(f"mode={mode:#o} says that this is {other}")
-    return mode or 0
+    return mode
 
 
 def _check_extra(extra: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZipInfo
@@ -21,7 +22,7 @@ from .errors import (
     Zip64RequiredError,
 )
 from .records import DESCRIPTOR_FLAG, LIMIT32, data_descriptor, local_header, needs_zip64
-from .source import flat_view
+from .source import flat_view, slices
 
 if TYPE_CHECKING:
     from typing import Self
@@ -35,6 +36,13 @@ DEFAULT_LOOKAHEAD = 65536
 _INPUT_PER_LOOKAHEAD = 16
 # Bytes that go through checksum and compressor, or are copied, at a time.
 STEP = 1 << 16
+
+
+def pieces(data: Buffer, passes_through: bool) -> Iterable[bytes | memoryview]:
+    """`data` as it is where it can pass without a copy, else in steps; TypeError, at once, for what is no buffer."""
+    if type(data) is bytes and (passes_through or len(data) <= STEP):
+        return (data,)
+    return slices(flat_view(data), STEP)
 
 
 class Archive(Protocol):
@@ -121,24 +129,19 @@ class MemberWriter(io.BufferedIOBase):
         needs a refused zip64, EntryTypeError for data in a directory.
         """
         self._refuse_if_over()
-        passes = type(data) is bytes and (self._compressor is None or len(data) <= STEP)
-        view = None if passes else flat_view(data)  # what is refused here leaves the member as it was
+        before = self._size
+        steps = pieces(data, self.passes_through)  # what is refused here leaves the member as it was
         try:
-            if view is None:
-                assert type(data) is bytes
-                self._step(data, whole=len(data) >= self._sink.chunk_size)
-                return len(data)
-            with view:
-                for at in range(0, len(view), STEP):
-                    # Released at once, also where a traceback would keep it: its owner may resize the buffer.
-                    with view[at : at + STEP] as part:
-                        self._step(part)
-                return len(view)
+            for piece in steps:
+                self._step(piece)
+            return self._size - before
         except BaseException:
             self._break()
             raise
+        finally:
+            del steps  # with it goes the hold on the buffer, even where a traceback keeps this frame
 
-    def _step(self, data: bytes | memoryview, whole: bool = False) -> None:
+    def _step(self, data: bytes | memoryview) -> None:
         size = self._size + len(data)
         if self._promised_size is not None and size > self._promised_size:
             raise self._mismatch("more than")
@@ -150,9 +153,10 @@ class MemberWriter(io.BufferedIOBase):
         self._crc = self._crc32(data, self._crc)
         if self._compressor is not None:
             self._emit(self._compressor.compress(data))
+        elif type(data) is bytes:
+            self._emit(data, whole=len(data) >= self._sink.chunk_size)
         else:
-            # Only what cannot change any more may be kept without a copy.
-            self._emit(data if type(data) is bytes else bytes(data), whole)
+            self._emit(bytes(data))  # only what cannot change any more may be kept without a copy
 
     def _emit(self, data: bytes, whole: bool = False) -> None:
         self._compressed += len(data)

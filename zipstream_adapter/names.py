@@ -95,8 +95,8 @@ class NameRegistry:
     """The names taken in one archive, and what becomes of one that is taken again."""
 
     def __init__(self, names: NamePolicy = "strict", duplicates: DuplicatePolicy = "error") -> None:
-        _choose("names", names, get_args(NamePolicy))
-        _choose("duplicates", duplicates, get_args(DuplicatePolicy))
+        check_choice("names", names, get_args(NamePolicy))
+        check_choice("duplicates", duplicates, get_args(DuplicatePolicy))
         self._names = names
         self._duplicates = duplicates
         self._root: _Directory = {}
@@ -178,6 +178,7 @@ def _directory(place: _Directory, name: str) -> _Directory:
     return found
 
 
-def _choose(option: str, value: object, choices: tuple[str, ...]) -> None:
+def check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse a `value` that is none of the `choices` that `option` has."""
     if value not in choices:
         raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}")

@@ -7,10 +7,9 @@ import os
 import stat
 import time
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from zipfile import ZIP_STORED, ZipInfo
 
 from .archive import StreamingZipFile
@@ -18,20 +17,17 @@ from .compress import check_level, method_number
 from .dates import EXTENDED_TIMESTAMP_ID, default_date, extended_timestamp
 from .entry import Entry, check_archive_comment, coerce, described, extra_fields
 from .errors import DuplicateNameError, EntryTypeError, OptionError, SizeMismatchError, ZipStreamError
-from .member import DEFAULT_LOOKAHEAD, STEP, MemberWriter
+from .member import DEFAULT_LOOKAHEAD, MemberWriter, pieces
 from .names import DuplicatePolicy, NamePolicy, NameRegistry
+from .records import DOS_DIRECTORY
 from .sink import DEFAULT_CHUNK_SIZE, StreamSink
-from .source import OpenSource, flat_view
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from .source import OpenSource, close_of
 
 # Seconds after which what is pending is handed over, however little it is.
 PATIENCE = 0.1
 # Replacements from on_error that may fail in a row before the last error is raised.
 _MOST_REPLACEMENTS = 8
 _UNIX = 3
-_DOS_DIRECTORY = 0x10
 
 
 class Skipped(NamedTuple):
@@ -130,10 +126,13 @@ class Producer:
         self._asked = time.monotonic()
         self._count_totals()
         try:
-            with _closing(iter(self._entries)) as items:
+            items = iter(self._entries)
+            try:
                 for position, item in enumerate(items):
                     yield from self._add(item, position)
                     yield from self._ready()
+            finally:
+                _close(items)
             for _ in self.archive.finish():
                 yield from self._ready()
             self._report(0)
@@ -144,8 +143,7 @@ class Producer:
     def close_entries(self) -> None:
         """Close what was never begun."""
         if isinstance(self._entries, Iterator):
-            with _closing(self._entries):
-                pass
+            _close(self._entries)
 
     def _add(self, item: Any, position: int) -> Iterator[bytes]:
         """One item, or what `on_error` puts in its place."""
@@ -196,7 +194,7 @@ class Producer:
         try:
             member = self._begin(entry, name, source)
             for chunk in source:
-                for piece in _pieces(chunk, member.passes_through):
+                for piece in pieces(chunk, member.passes_through):
                     member.write(piece)
                     yield from self._ready()
                 self._report(member.size)
@@ -276,14 +274,13 @@ class Producer:
         """Call `on_progress`; `so_far`: bytes of a member that is not finished."""
         if self._options.on_progress is None or self._entry is None:
             return
-        members = len(self.archive.filelist)
         progress = Progress(
             entry=self._entry,
             entry_read=so_far if self._member else self._entry_read,
             entry_size=self._entry_size,
             read=self._read + so_far,
             written=self._sink.tell(),
-            members=members,
+            members=len(self.archive.filelist),
             members_total=self._members_total,
             read_total=self._read_total,
         )
@@ -301,19 +298,7 @@ def _attributes(entry: Entry, found: int | None) -> int:
         mode = 0o755 if entry.is_dir else 0o644
     if not stat.S_IFMT(mode):
         mode |= stat.S_IFDIR if entry.is_dir else stat.S_IFREG
-    return mode << 16 | (_DOS_DIRECTORY if entry.is_dir else 0)
-
-
-def _pieces(chunk: Buffer, passes_through: bool) -> Iterator[bytes | memoryview]:
-    """`chunk` as it is where it can pass without a copy, else in steps: what is made of each can leave in between."""
-    if type(chunk) is bytes and (passes_through or len(chunk) <= STEP):
-        yield chunk
-        return
-    with flat_view(chunk) as view:
-        for at in range(0, len(view), STEP):
-            # Released at once, so that a source can resize its buffer when its turn comes again.
-            with view[at : at + STEP] as piece:
-                yield piece
+    return mode << 16 | (DOS_DIRECTORY if entry.is_dir else 0)
 
 
 def _note(exc: Exception, entry: Entry | None, position: int) -> None:
@@ -342,15 +327,10 @@ def _close_after(failure: BaseException, source: OpenSource) -> None:
         failure.add_note(f"(and closing its source raised {second!r})")
 
 
-@contextmanager
-def _closing(items: Iterator[Any]) -> Iterator[Iterator[Any]]:
-    """`contextlib.closing` for what may have no close()."""
-    try:
-        yield items
-    finally:
-        close = getattr(items, "close", None)
-        if callable(close):
-            close()
+def _close(items: Iterator[Any]) -> None:
+    close = close_of(items)
+    if close is not None:
+        close()
 
 
 def _check_entries(entries: Iterable[Any]) -> Iterable[Any]:

@@ -116,14 +116,9 @@ class OpenSource:
         self._exit.callback(view.release)
         if type(source) is bytes and len(source) <= LARGEST_PIECE:
             return iter((source,) if source else ())
-        pieces = self._slices(view)
+        pieces = slices(view, self._read_size)
         self._exit.callback(pieces.close)
         return pieces
-
-    def _slices(self, view: memoryview) -> Generator[Buffer, None, None]:
-        for at in range(0, view.nbytes, self._read_size):
-            with view[at : at + self._read_size] as piece:
-                yield piece
 
     def _path(self, path: Any) -> Iterator[Buffer]:
         descriptor = self._descriptor(path)
@@ -178,8 +173,8 @@ class OpenSource:
         return (chunk for chunk in iterator if self._checked(chunk))
 
     def _close_later(self, thing: Any) -> None:
-        close = getattr(thing, "close", None)
-        if callable(close):
+        close = close_of(thing)
+        if close is not None:
             self._exit.callback(close)
 
     def _checked(self, chunk: Any) -> int:
@@ -214,6 +209,23 @@ def flat_view(data: Buffer) -> memoryview:
         return view.cast("B")
     except (TypeError, ValueError):  # not contiguous, an exotic format, or nothing in it
         return memoryview(view.tobytes())
+
+
+def slices(view: memoryview, step: int) -> Generator[memoryview, None, None]:
+    """`view`, a flat one, in pieces of `step` bytes; each is released when the next is asked for, and so is `view`.
+
+    At once, and also where a traceback would keep them: their owner may want to resize or close the buffer.
+    """
+    with view:
+        for at in range(0, len(view), step):
+            with view[at : at + step] as piece:
+                yield piece
+
+
+def close_of(thing: Any) -> Callable[[], object] | None:
+    """The method that closes `thing`, where it has one."""
+    close = getattr(thing, "close", None)
+    return close if callable(close) else None
 
 
 def _kind(mode: int) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from .dates import date_of
 from .entry import Entry, path_of
 from .errors import NotAFileError, OptionError, UnsafeLinkError
+from .names import check_choice
 
 if TYPE_CHECKING:
     from .entry import StrPath
@@ -21,7 +22,7 @@ SymlinkPolicy = Literal["follow", "store", "skip"]
 DirectoryPolicy = Literal["empty", "all", "none"]
 SpecialPolicy = Literal["error", "skip"]
 
-_Identity = tuple[int, int]  # device and inode
+Identity = tuple[int, int]  # device and inode
 _OPTIONS_FOR_ALL = ("modified", "comment", "extra", "zip64")
 
 Exclude = Callable[[Path, str], bool]
@@ -63,8 +64,7 @@ def walk(
         ("directories", directories, DirectoryPolicy),
         ("special", special, SpecialPolicy),
     ):
-        if value not in get_args(choices):
-            raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, get_args(choices)))}")
+        check_choice(option, value, get_args(choices))
     if prefix and not prefix.endswith("/"):
         prefix += "/"
     top = Path(path_of(root))
@@ -97,7 +97,7 @@ class _Level:
 
     __slots__ = ("identity", "place", "relative", "rest")
 
-    def __init__(self, place: Path, relative: str, identity: _Identity) -> None:
+    def __init__(self, place: Path, relative: str, identity: Identity) -> None:
         self.place = place
         self.relative = relative
         self.identity = identity
@@ -132,7 +132,7 @@ class _Tree:
         if not stat.S_ISDIR(info.st_mode):
             raise NotADirectoryError(f"{str(self._top)!r} is no directory: walk() takes one (a path alone is an entry)")
         # A list, not recursion: a tree can be deeper than Python's stack.
-        levels = [_Level(self._top, "", _identity(info))]
+        levels = [_Level(self._top, "", identity_of(info))]
         entered = {levels[0].identity}
         yield from self._enter(levels[0], prefix)
         while levels:
@@ -183,7 +183,7 @@ class _Tree:
             return False  # a link to nowhere: taken up as an item
 
     def _item(
-        self, item: os.DirEntry[str], relative: str, prefix: str, entered: set[_Identity]
+        self, item: os.DirEntry[str], relative: str, prefix: str, entered: set[Identity]
     ) -> Entry | _Level | None:
         """The entry of one thing found, or the directory to enter, or None for what is left out."""
         place = Path(item.path)
@@ -194,7 +194,7 @@ class _Tree:
         if link:
             self._check_link(place)
         if relative.endswith("/"):
-            identity = _identity(os.stat(place))
+            identity = identity_of(os.stat(place))
             if identity in entered:
                 raise _looping(place)
             return _Level(place, relative, identity)
@@ -235,7 +235,8 @@ class _Tree:
         self._on_error(place, error)
 
 
-def _identity(info: os.stat_result) -> _Identity:
+def identity_of(info: os.stat_result) -> Identity:
+    """What tells a file or directory from every other, under whatever name."""
     return info.st_dev, info.st_ino
 
 
