@@ -42,7 +42,7 @@ WITH_LIMIT = (
 )
 AS_NOBODY = (
     # All of it is imported while the interpreter's own files can still be read.
-    "import gettext, locale, os, shutil, sys; from zipstream_adapter.cli import main; "
+    "import concurrent.futures.thread, gettext, locale, os, shutil, sys; from zipstream_adapter.cli import main; "
     "os.getuid() or (os.setgid(65534), os.setuid(65534)); sys.exit(main())"
 )
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zipstream_adapter import OptionError
+from zipstream_adapter.coding import Coding
 from zipstream_adapter.compress import METHODS, check_level, make_compressor, method_number
 
 DEFLATE_LEVELS = [None, *range(10)]
@@ -41,7 +42,7 @@ SAMPLE = sample(220_000)
 
 
 def compressed(method: int, level: int | None, *pieces: Any) -> bytes:
-    compressor = make_compressor(method, level)
+    compressor = Coding().compressor(method, level)
     assert compressor is not None
     return b"".join([*map(compressor.compress, pieces), compressor.flush()])
 
@@ -189,7 +190,8 @@ def test_an_unknown_method_is_refused_with_the_known_ones(unknown: Any) -> None:
         method_number(unknown)
     message = str(caught.value)
     assert message.startswith(f"compression={unknown!r} ")
-    assert all(f"{name!r} ({number})" in message for name, number in METHODS.items())
+    assert all(f"{name!r} ({number})" in message for name, number in METHODS.items() if name != "auto")
+    assert "'auto'" in message
 
 
 METHOD_NAMES = {number: name for name, number in METHODS.items()}
@@ -201,7 +203,7 @@ def test_a_level_outside_of_its_methods_range_is_refused_with_the_range(method: 
     for good in (None, low, high):
         check_level(method, good)
     for bad in (low - 1, high + 1):
-        for refuse in (check_level, make_compressor):
+        for refuse in (check_level, make_compressor, Coding().compressor):
             with pytest.raises(OptionError, match=rf"^level={bad} .* {METHOD_NAMES[method]}: use {low} to {high}\b"):
                 refuse(method, bad)
 

@@ -17,26 +17,30 @@ import sys
 import warnings
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
 
-from .compress import METHODS, method_number
+from .coding import Coding
+from .compress import AUTO, METHODS, method_number
+from .engines import Engine
 from .errors import EntryError, LimitError, OptionError, PoisonedError, StreamStateError, Zip64RequiredError
-from .member import DEFAULT_LOOKAHEAD, MemberWriter
+from .member import DEFAULT_LOOKAHEAD, MemberWriter, check_lookahead
 from .names import check_storable
 from .records import (
     DOS_DIRECTORY,
     LIMIT16,
     LZMA_EOS_FLAG,
     ZIP64_EXTRA_ROOM,
+    Rows,
     directory_row,
     end_needs_zip64,
     end_records,
 )
 from .sink import DEFAULT_CHUNK_SIZE, FileSink, StreamSink
 
-# Bytes of the central directory that are made before what is pending can be taken.
-_DIRECTORY_STEP = 1 << 16
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 _DIRECTORY_ATTR = (stat.S_IFDIR | 0o755) << 16 | DOS_DIRECTORY
 
 
@@ -52,16 +56,17 @@ class StreamingZipFile(ZipFile):
         file: an object that can ``write`` (a pipe, a socket's file, a framework's response), which gets the bytes at
             once; a path; or None: `drain` hands out the bytes.
         mode: "w", or "x" to refuse a path that exists.
-        compression: a `zipfile` constant or "stored", "deflate", "bzip2", "lzma".
+        compression: a `zipfile` constant or "stored", "deflate", "bzip2", "lzma", "auto" (see `stream_zip`).
         allowZip64: False refuses members and archives that need zip64, with Zip64RequiredError.
         compresslevel: 0 to 9 for deflate, 1 to 9 for bzip2; no effect on the others.
         strict_timestamps: False moves file dates outside 1980 to 2107 to the nearest that fits.
         lookahead: bytes of a member's output that are held back (per member that is being written) so that a
             member which ends within them gets a complete header and no data descriptor.
         chunk_size: bytes that small pieces are joined to, without a file.
+        engine, workers, executor: what deflates, and how much of it at a time: see `stream_zip`.
 
     Raises:
-        OptionError for a mode, level, lookahead or chunk_size outside of these; NotImplementedError, as ``zipfile``
+        OptionError for a mode, level or keyword outside of these; NotImplementedError, as ``zipfile``
         does, for an unknown compression; OSError where the path cannot be opened.
     """
 
@@ -77,6 +82,9 @@ class StreamingZipFile(ZipFile):
         metadata_encoding: str | None = None,
         lookahead: int = DEFAULT_LOOKAHEAD,
         chunk_size: int = DEFAULT_CHUNK_SIZE,
+        engine: Engine = "auto",
+        workers: int | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self._own_file: Any = None
         self._member: MemberWriter | None = None
@@ -84,6 +92,7 @@ class StreamingZipFile(ZipFile):
         self._reason = ""
         self._allow_zip64 = allowZip64
         self._lookahead = check_lookahead(lookahead)
+        self.coding = Coding(engine, workers, executor)
         # Header offsets of the members whose local header is zip64: their directory rows have to be, too.
         self.zip64_offsets: set[int] = set()
         if mode not in ("w", "x"):
@@ -99,7 +108,7 @@ class StreamingZipFile(ZipFile):
             super().__init__(  # type: ignore[call-overload]
                 self.sink,
                 mode,
-                number,
+                ZIP_DEFLATED if number == AUTO else number,
                 allowZip64,
                 compresslevel,
                 strict_timestamps=strict_timestamps,
@@ -107,6 +116,7 @@ class StreamingZipFile(ZipFile):
         except BaseException:
             self._close_own_file()
             raise
+        self.compression = number
         self.filename = os.fspath(file) if isinstance(file, str | os.PathLike) else getattr(file, "name", None)
 
     def _file_sink(self, file: Any, mode: str) -> FileSink:
@@ -125,9 +135,13 @@ class StreamingZipFile(ZipFile):
         default = _DIRECTORY_ATTR if zinfo.filename.endswith("/") else 0o600 << 16
         zinfo.external_attr = zinfo.external_attr or default
         zinfo.header_offset = self.sink.tell()
+        method = zinfo.compress_type
+        if method == AUTO:
+            zinfo.compress_type = ZIP_DEFLATED  # for zipfile's checks
         self._writecheck(zinfo)  # type: ignore[attr-defined]
         _check_info(zinfo)
         _check_fields(zinfo)
+        zinfo.compress_type = method
         return self._begin(zinfo, level=_level_of(zinfo), zip64=True if force_zip64 else None)
 
     def begin(
@@ -221,27 +235,32 @@ class StreamingZipFile(ZipFile):
         for _ in self._directory():
             pass
 
+    def _rows(self) -> Rows:
+        """The central directory's rows; of ZipInfos as they are now, which is how callers amend them."""
+        rows = Rows()
+        for info in self.filelist:
+            rows.add(directory_row(info, zip64=info.header_offset in self.zip64_offsets))
+        return rows
+
     def _directory(self) -> Iterator[None]:
-        sink, members, wide = self.sink, self.filelist, self.zip64_offsets
+        sink, rows = self.sink, self._rows()
         start = sink.tell()
-        rows = bytearray()
-        for info in members:
-            row = directory_row(info, zip64=info.header_offset in wide)
-            if rows and len(rows) + len(row) > _DIRECTORY_STEP:
-                sink.write(bytes(rows))
-                rows.clear()
-                yield
-            rows += row
-        size = sink.tell() + len(rows) - start
-        if not self._allow_zip64 and end_needs_zip64(len(members), size, start):
+        blocks = rows.take()
+        block = next(blocks)
+        for following in blocks:
+            sink.write(block)
+            yield
+            block = following
+        size, count = sink.tell() + len(block) - start, rows.count
+        if not self._allow_zip64 and end_needs_zip64(count, size, start):
             raise Zip64RequiredError(
-                f"the central directory ({len(members)} members, {size} bytes, at byte {start}) needs zip64, "
+                f"the central directory ({count} members, {size} bytes, at byte {start}) needs zip64, "
                 "and zip64 was refused"
             )
-        zip64, end = end_records(len(members), size, start, self._comment)  # type: ignore[attr-defined]
+        zip64, end = end_records(count, size, start, self._comment)  # type: ignore[attr-defined]
         # In one piece: where it is cut in its comment, readers by the directory do not notice; where it is cut in the
         # rows, readers front to back do not.
-        sink.write(bytes(rows) + zip64 + end, whole=True)
+        sink.write(block + zip64 + end, whole=True)
         sink.flush()
 
     def close(self) -> None:
@@ -253,7 +272,7 @@ class StreamingZipFile(ZipFile):
             return
         if self.sink.poisoned:
             self.fp = None
-            self._close_own_file()
+            self._let_go()
             if self._untold and sys.exception() is None:
                 self._refuse_if_poisoned()
             return
@@ -268,7 +287,11 @@ class StreamingZipFile(ZipFile):
             self.sink.poison()
             raise
         finally:
-            self._close_own_file()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.coding.close()
+        self._close_own_file()
 
     def _close_own_file(self) -> None:
         file, self._own_file = self._own_file, None
@@ -311,8 +334,11 @@ class StreamingZipFile(ZipFile):
         member, self._member = self._member, None
         self._writing = False
         self.sink.poison()
-        if member is not None:
-            member.drop()
+        try:
+            if member is not None:
+                member.drop()
+        finally:
+            self.coding.close()
 
     def _refuse_if_poisoned(self) -> None:
         if self.sink.poisoned:
@@ -341,13 +367,6 @@ class StreamingZipFile(ZipFile):
         # zipfile.Path makes an archive one of its own kinds. It becomes both, and keeps what is overridden here.
         both = type(other.__name__, (type(self), other), {})
         object.__dict__["__class__"].__set__(self, both)
-
-
-def check_lookahead(lookahead: int) -> int:
-    """Refuse a lookahead that is no number of bytes."""
-    if not isinstance(lookahead, int) or isinstance(lookahead, bool) or lookahead < 0:
-        raise OptionError(f"lookahead={lookahead!r}: give a number of bytes, 0 or more")
-    return lookahead
 
 
 def _check_info(info: ZipInfo) -> None:

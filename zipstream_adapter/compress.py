@@ -1,4 +1,4 @@
-"""Compressors by method and level: bytes in, bytes out.
+"""Methods, their levels, and the compressors of all but deflate (which `zipstream_adapter.parallel` has).
 
 A compressor has ``compress(data) -> bytes`` and ``flush() -> bytes``. Its output depends on the data alone,
 never on how the data was cut: the same input gives the same archive.
@@ -7,7 +7,6 @@ never on how the data was cut: the same input gives the same archive.
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
 
@@ -16,10 +15,13 @@ from .errors import OptionError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-METHODS = {"stored": ZIP_STORED, "deflate": ZIP_DEFLATED, "bzip2": ZIP_BZIP2, "lzma": ZIP_LZMA}
+# Not a number of the format's: each member is deflated or stored, as its first block compresses.
+AUTO = -ZIP_DEFLATED
+
+METHODS = {"stored": ZIP_STORED, "deflate": ZIP_DEFLATED, "bzip2": ZIP_BZIP2, "lzma": ZIP_LZMA, "auto": AUTO}
 _NAMES = {number: name for name, number in METHODS.items()}
 _ALIASES = {"store": ZIP_STORED, "deflated": ZIP_DEFLATED}
-_LEVELS = {ZIP_DEFLATED: range(10), ZIP_BZIP2: range(1, 10), ZIP_LZMA: range(10)}
+_LEVELS = {ZIP_DEFLATED: range(10), ZIP_BZIP2: range(1, 10), ZIP_LZMA: range(10), AUTO: range(1, 10)}
 
 
 class Compressor(Protocol):
@@ -31,14 +33,14 @@ class Compressor(Protocol):
 
 
 def method_number(compression: int | str) -> int:
-    """The zip method number of a `zipfile` constant or of a name: stored, deflate, bzip2 or lzma."""
+    """The zip method number of a `zipfile` constant or of a name: stored, deflate, bzip2, lzma, or auto (`AUTO`)."""
     if isinstance(compression, str):
         number = METHODS.get(compression.lower(), _ALIASES.get(compression.lower()))
     else:
         is_number = isinstance(compression, int) and not isinstance(compression, bool)
         number = compression if is_number and compression in _NAMES else None
     if number is None:
-        known = ", ".join(f"{name!r} ({number})" for name, number in METHODS.items())
+        known = ", ".join(f"{name!r} ({number})" for name, number in METHODS.items() if number != AUTO) + ", 'auto'"
         raise OptionError(f"compression={compression!r} is not a method this package writes: use one of {known}")
     return number
 
@@ -61,14 +63,13 @@ def check_level(method: int | None, level: int | None) -> None:
 
 
 def make_compressor(method: int, level: int | None = None) -> Compressor | None:
-    """A fresh compressor, or None for stored data (which passes as it is)."""
+    """A fresh compressor for any method but deflate at 1 to 9; None for stored data (which passes as it is)."""
     check_level(method_number(method), level)
     if method == ZIP_STORED:
         return None
     if method == ZIP_DEFLATED:
-        if level == 0:
-            return StoredBlocks()
-        return zlib.compressobj(-1 if level is None else level, zlib.DEFLATED, -zlib.MAX_WBITS)
+        assert level == 0, "see zipstream_adapter.coding"
+        return StoredBlocks()
     if method == ZIP_BZIP2:
         import bz2
 

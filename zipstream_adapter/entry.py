@@ -12,7 +12,6 @@ import stat
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -33,9 +32,8 @@ MAX_EXTRA = LIMIT16 - ZIP64_EXTRA_ROOM - EXTENDED_TIMESTAMP_SIZE
 _END_SIGNATURE = b"PK\5\6"
 
 
-@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Entry:
-    """One member to be: its name, where its data comes from, and what is known or wished of it.
+    """One member to be: its name, where its data comes from, and what is known or wished of it. Frozen.
 
     Args:
         name: the member's name, with forward slashes; a directory's ends in ``/``.
@@ -60,6 +58,10 @@ class Entry:
         EntryTypeError, EntryError, OptionError, LimitError: named after the entry, for values outside of these.
         Whether the name is safe and free is judged by the archive it goes into.
     """
+
+    __slots__ = (  # noqa: RUF023, in the order of the arguments
+        "name", "source", "size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64",
+    )  # fmt: skip
 
     name: str
     source: Any
@@ -144,13 +146,41 @@ class Entry:
         known = {"size": len(text), "crc32": zlib.crc32(text), "compression": "stored"}
         return cls(name, text, **{**known, **options, "mode": mode})
 
+    def replace(self, **changes: Any) -> Self:
+        """Another Entry, like this one but for `changes`: ``entry.replace(name="other")``."""
+        return type(self)(**{**self._fields(), **changes})
+
+    __replace__ = replace  # for copy.replace, from Python 3.13 on
+
+    def _fields(self) -> dict[str, Any]:
+        return {field: getattr(self, field) for field in Entry.__slots__}
+
+    def __setattr__(self, field: str, value: object) -> None:
+        raise AttributeError(f"an Entry is frozen: entry.replace({field}=…) makes another")
+
+    def __delattr__(self, field: str) -> None:
+        raise AttributeError(f"an Entry is frozen: its {field} stays")
+
+    def __eq__(self, other: object) -> bool:
+        return self._fields() == other._fields() if isinstance(other, Entry) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._fields().values()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (type(self), self._fields())
+
     def __repr__(self) -> str:
         parts = [repr(self.name), brief(self.source)]
-        for field in fields(self)[2:]:
-            value = getattr(self, field.name)
+        for field in Entry.__slots__[2:]:
+            value = getattr(self, field)
             if value not in (None, b""):
-                parts.append(f"{field.name}={brief(value)}")
+                parts.append(f"{field}={brief(value)}")
         return f"Entry({', '.join(parts)})"
+
+
+def _remade(kind: type[Entry], fields: dict[str, Any]) -> Entry:
+    return kind(**fields)
 
 
 def coerce(item: Any) -> Entry:

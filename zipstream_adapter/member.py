@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import io
 import sys
+import time
+import zlib
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
-from zipfile import ZipInfo
+from zipfile import ZIP_STORED, ZipInfo
 
 from .checksum import fastest_crc32
-from .compress import make_compressor
+from .coding import Coding, StoreOrDeflate
+from .compress import AUTO
 from .errors import (
     CRC32MismatchError,
     EntryTypeError,
     IntegrityError,
+    OptionError,
     PoisonedError,
     SizeMismatchError,
     SourceChangedError,
     StreamStateError,
     Zip64RequiredError,
 )
+from .parallel import BlockDeflate
 from .records import DESCRIPTOR_FLAG, LIMIT32, data_descriptor, local_header, needs_zip64
-from .source import flat_view, slices
+from .source import LARGEST_PIECE, close_of, flat_view, slices
 
 if TYPE_CHECKING:
     from typing import Self
@@ -33,16 +38,22 @@ if TYPE_CHECKING:
 
 DEFAULT_LOOKAHEAD = 65536
 # A header that waits for compressed output waits for no more than this many times as much input.
-_INPUT_PER_LOOKAHEAD = 16
+INPUT_PER_LOOKAHEAD = 16
+# Seconds after which what is there is handed over, however little it is.
+PATIENCE = 0.1
+# The checksums of the extra `fast` are at least so many times as fast as zlib's.
+_FAST_CHECKSUM = 8
+# To compress a byte takes about so many times as long as to store it.
+_COMPRESSION_EFFORT = 64
 # Bytes that go through checksum and compressor, or are copied, at a time.
 STEP = 1 << 16
 
 
-def pieces(data: Buffer, passes_through: bool) -> Iterable[bytes | memoryview]:
-    """`data` as it is where it can pass without a copy, else in steps; TypeError, at once, for what is no buffer."""
-    if type(data) is bytes and (passes_through or len(data) <= STEP):
-        return (data,)
-    return slices(flat_view(data), STEP)
+def check_lookahead(lookahead: int) -> int:
+    """Refuse a lookahead that is no number of bytes."""
+    if not isinstance(lookahead, int) or isinstance(lookahead, bool) or lookahead < 0:
+        raise OptionError(f"lookahead={lookahead!r}: give a number of bytes, 0 or more")
+    return lookahead
 
 
 class Archive(Protocol):
@@ -50,6 +61,7 @@ class Archive(Protocol):
 
     sink: StreamSink | FileSink
     zip64_offsets: set[int]
+    coding: Coding
 
     def member_ended(self, info: ZipInfo | None) -> None: ...
 
@@ -80,15 +92,17 @@ class MemberWriter(io.BufferedIOBase):
         self._archive = archive
         self._sink = archive.sink
         self._info = info
-        self._compressor = make_compressor(info.compress_type, level)
+        self._compressor = archive.coding.compressor(info.compress_type, level)
+        self._undecided = info.compress_type == AUTO
         self._promised_size, self._promised_crc, self._pinned = size, crc32, pinned
         self._zip64 = zip64
         self._lookahead = lookahead
         self._crc32 = fastest_crc32()
-        self._held: list[bytes] | None = []
+        self._held: list[tuple[bytes, bool]] | None = []
         self._held_size = 0
         self._size = self._compressed = self._crc = 0
         self._over = self._broken = False
+        self._emitted = time.monotonic()
         self._handled = sys.exception()  # whoever opens this may be handling one already
         info.header_offset = self._sink.tell()
         if info.header_offset >= LIMIT32:
@@ -114,10 +128,23 @@ class MemberWriter(io.BufferedIOBase):
         """Bytes of data written so far."""
         return self._size
 
-    @property
-    def passes_through(self) -> bool:
-        """Whether immutable data goes into the archive as it is, without a copy."""
-        return self._compressor is None
+    def pieces(self, data: Buffer) -> Iterable[bytes | memoryview]:
+        """`data` as it is where it passes without a copy, else in steps; TypeError, at once, for what is no buffer."""
+        if self._compressor is None and type(data) is bytes:
+            return (data,)
+        in_blocks = isinstance(self._compressor, BlockDeflate | StoreOrDeflate)
+        step = LARGEST_PIECE if in_blocks else STEP
+        if type(data) is bytes and len(data) <= step:
+            return (data,)
+        return slices(flat_view(data), step)
+
+    def effort(self, size: int | None = None) -> int:
+        """What writing `size` bytes takes, or, without, completing the member: in bytes for zlib's CRC-32."""
+        if self._compressor is None:
+            return (size or 0) // (1 if self._crc32 is zlib.crc32 else _FAST_CHECKSUM)
+        if not isinstance(self._compressor, BlockDeflate | StoreOrDeflate):
+            return (size or STEP) * _COMPRESSION_EFFORT
+        return self._compressor.effort(size) * _COMPRESSION_EFFORT
 
     def writable(self) -> bool:
         return True
@@ -130,7 +157,7 @@ class MemberWriter(io.BufferedIOBase):
         """
         self._refuse_if_over()
         before = self._size
-        steps = pieces(data, self.passes_through)  # what is refused here leaves the member as it was
+        steps = self.pieces(data)  # what is refused here leaves the member as it was
         try:
             for piece in steps:
                 self._step(piece)
@@ -140,6 +167,15 @@ class MemberWriter(io.BufferedIOBase):
             raise
         finally:
             del steps  # with it goes the hold on the buffer, even where a traceback keeps this frame
+
+    def add(self, piece: bytes | memoryview) -> None:
+        """`write` one of the `pieces` that data was cut to."""
+        self._refuse_if_over()
+        try:
+            self._step(piece)
+        except BaseException:
+            self._break()
+            raise
 
     def _step(self, data: bytes | memoryview) -> None:
         size = self._size + len(data)
@@ -152,26 +188,51 @@ class MemberWriter(io.BufferedIOBase):
         self._size = size
         self._crc = self._crc32(data, self._crc)
         if self._compressor is not None:
-            self._emit(self._compressor.compress(data))
+            coded = self._compressor.compress(data)
+            if not coded and self._is_awaited():
+                coded = self._gathered()
+            self._emit_coded(coded)
         elif type(data) is bytes:
             self._emit(data, whole=len(data) >= self._sink.chunk_size)
         else:
             self._emit(bytes(data))  # only what cannot change any more may be kept without a copy
 
+    def _is_awaited(self) -> bool:
+        """Whether somebody may be waiting for this archive's first bytes, or for its next ones for long."""
+        return self._sink.tell() == 0 or time.monotonic() - self._emitted >= PATIENCE
+
+    def _gathered(self) -> bytes:
+        """What is being compressed, waited for: it could be long until the next data pushes it out."""
+        return self._compressor.gather() if isinstance(self._compressor, BlockDeflate | StoreOrDeflate) else b""
+
+    def _emit_coded(self, data: bytes) -> None:
+        if self._undecided:
+            assert isinstance(self._compressor, StoreOrDeflate)
+            method = self._compressor.method
+            if method is None:
+                return
+            self._undecided = False
+            self._info.compress_type = method
+            if method == ZIP_STORED:
+                self._compressor = None
+        self._emit(data)
+
     def _emit(self, data: bytes, whole: bool = False) -> None:
+        if data:
+            self._emitted = time.monotonic()
         self._compressed += len(data)
         if self._compressed >= LIMIT32:
             self._refuse_zip64(self._compressed, "has grown to a compressed size in bytes of")
         if self._held is None:
             self._sink.write(data, whole=whole)
             return
-        self._held.append(data)
+        self._held.append((data, whole and len(data) > STEP))
         self._held_size += len(data)
         # The bounds are on totals, never on pieces: how the data was cut must not show. What has no data waits for
         # its end, always: some readers refuse an empty member with a descriptor.
         if self._size and (
             self._held_size > self._lookahead
-            or self._size > self._lookahead * _INPUT_PER_LOOKAHEAD
+            or self._size > self._lookahead * INPUT_PER_LOOKAHEAD
             or (self._promises_all and (self._promised_size or 0) > self._lookahead)
         ):
             self._release()
@@ -196,9 +257,8 @@ class MemberWriter(io.BufferedIOBase):
         if zip64:
             self._archive.zip64_offsets.add(self._info.header_offset)
         self._sink.write(local_header(self._info, zip64=zip64))
-        for data in held:
-            # Beyond STEP it can only be a user's own bytes object, which needs no copy.
-            self._sink.write(data, whole=len(data) > STEP and self.passes_through)
+        for data, whole in held:
+            self._sink.write(data, whole=whole)
 
     def close(self) -> None:
         """`complete` the member, unless it is closed because of an exception: that poisons the archive.
@@ -229,7 +289,7 @@ class MemberWriter(io.BufferedIOBase):
     def _write_end(self) -> None:
         info = self._info
         if self._compressor is not None:
-            self._emit(self._compressor.flush())
+            self._emit_coded(self._compressor.flush())
         self._check_promises()
         info.CRC, info.file_size, info.compress_size = self._crc, self._size, self._compressed
         if self._held is not None:
@@ -263,13 +323,21 @@ class MemberWriter(io.BufferedIOBase):
         """Leave the member out. Only while no byte of it has gone into the archive (`left`)."""
         if self.left:
             raise StreamStateError(f"entry {self.name!r} cannot be left out any more: its header has left")
+        self._release_compressor()
         self._end(None)
 
     def drop(self) -> None:
         """Let go without ending the member: the archive is poisoned."""
         self._over = self._broken = True
         self._held = None
+        self._release_compressor()
         super().close()
+
+    def _release_compressor(self) -> None:
+        close = close_of(self._compressor)
+        self._compressor = None  # and with it what it holds, however long somebody keeps this member
+        if close is not None:
+            close()
 
     def _end(self, info: ZipInfo | None) -> None:
         self._over = True

@@ -13,6 +13,8 @@ DuplicatePolicy = Literal["error", "rename", "allow"]
 MAX_NAME = 65535
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DRIVES = re.compile(r"^(?:[A-Za-z]:)+")
+# A component that no policy has anything to say about.
+_PLAIN = re.compile(r"[A-Za-z0-9_-][ -.0-9;-\[\]-~]*")
 
 
 def check_storable(name: str) -> None:
@@ -100,6 +102,7 @@ class NameRegistry:
         self._names = names
         self._duplicates = duplicates
         self._root: _Directory = {}
+        self._head, self._place = "", self._root  # the directory that `take_plain` was in last
         self._next_number: dict[str, int] = {}
 
     def resolve(self, name: str) -> str | None:
@@ -135,6 +138,33 @@ class NameRegistry:
             _directory(place, last)[_STATED] = None
         else:
             place[last] = None
+
+    def take_plain(self, name: str) -> bool:
+        """Take a file's `name` at once, where it plainly is as it should be and free; else False: ask `resolve`."""
+        head, slash, last = name.rpartition("/")
+        if not _PLAIN.fullmatch(last) or len(name) > MAX_NAME or (slash and not head):
+            return False
+        if head != self._head and not self._go_to(head):
+            return False
+        if self._duplicates != "allow":
+            if last in self._place:
+                return False
+            self._place[last] = None
+        return True
+
+    def _go_to(self, head: str) -> bool:
+        """Make the directory `head` the one that `take_plain` is in; False where it is not plain, or a file."""
+        parts = head.split("/") if head else []
+        if not all(map(_PLAIN.fullmatch, parts)):
+            return False
+        place = self._root
+        for part in parts if self._duplicates != "allow" else ():
+            inner = place.setdefault(part, {})
+            if inner is None:
+                return False
+            place = inner
+        self._head, self._place = head, place
+        return True
 
     def _clash(self, name: str) -> _Clash | None:
         """What stands in the way of `name`."""

@@ -4,98 +4,35 @@ from __future__ import annotations
 
 import itertools
 import os
-import stat
+import sys
 import time
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
-from zipfile import ZIP_STORED, ZipInfo
+from functools import partial
+from typing import Any, Protocol
+from zipfile import ZipInfo
 
-from .archive import StreamingZipFile
-from .compress import check_level, method_number
-from .dates import EXTENDED_TIMESTAMP_ID, default_date, extended_timestamp
-from .entry import Entry, check_archive_comment, coerce, described, extra_fields
-from .errors import DuplicateNameError, EntryTypeError, OptionError, SizeMismatchError, ZipStreamError
-from .member import DEFAULT_LOOKAHEAD, MemberWriter, pieces
-from .names import DuplicatePolicy, NamePolicy, NameRegistry
-from .records import DOS_DIRECTORY
-from .sink import DEFAULT_CHUNK_SIZE, StreamSink
-from .source import OpenSource, close_of
+from .dates import default_date
+from .describe import amend, describe
+from .entry import Entry, coerce, described
+from .errors import DuplicateNameError, EntryTypeError, SizeMismatchError, ZipStreamError
+from .member import PATIENCE, MemberWriter
+from .names import NameRegistry
+from .options import Options, Progress, Skipped
+from .prefetch import Prefetcher
+from .quick import QuickMembers
+from .source import FileFacts, OpenSource, close_of
+from .steps import OFFLOAD, OFFLOAD_CLOSING, SMALL_EFFORT, Abandoned, Steps
 
-# Seconds after which what is pending is handed over, however little it is.
-PATIENCE = 0.1
 # Replacements from on_error that may fail in a row before the last error is raised.
 _MOST_REPLACEMENTS = 8
-_UNIX = 3
 
 
-class Skipped(NamedTuple):
-    """An entry that `on_error` left out (the Entry, or the item as it was given where it was none), and why."""
+class Source(Protocol):
+    """An entry's data, opened."""
 
-    entry: Any
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a stream stands, after each chunk of data, at each member's end, and at the archive's. Sizes are in bytes.
-
-    Attributes:
-        entry: the entry that is being read, or was read last.
-        entry_read: bytes read of it; entry_size: what it will have, where known, else None.
-        read: bytes of data that are in the archive, or on their way there; written: bytes of the archive made so far.
-        members: members finished; members_total: entries there are, where `entries` is a sequence, else None.
-        read_total: bytes of data in all entries, where they are a sequence and every one states its size, else None.
-    """
-
-    entry: Entry
-    entry_read: int
-    entry_size: int | None
-    read: int
-    written: int
-    members: int
-    members_total: int | None
-    read_total: int | None
-
-
-OnError = Callable[[Any, Exception], Entry | None]
-OnProgress = Callable[[Progress], object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What `stream_zip` takes besides the entries; checked when it is made."""
-
-    compression: int | str = ZIP_STORED
-    level: int | None = None
-    chunk_size: int = DEFAULT_CHUNK_SIZE
-    lookahead: int = DEFAULT_LOOKAHEAD
-    comment: bytes = b""
-    names: NamePolicy = "strict"
-    duplicates: DuplicatePolicy = "error"
-    on_error: OnError | None = None
-    on_progress: OnProgress | None = None
-    extended_timestamps: bool = True
-
-    def __post_init__(self) -> None:
-        check_level(method_number(self.compression) or None, self.level)
-        check_archive_comment(self.comment)
-        for name in ("on_error", "on_progress"):
-            callback = getattr(self, name)
-            if callback is not None and not callable(callback):
-                raise OptionError(f"{name}={callback!r}: give a function, or None")
-
-    def archive(self) -> StreamingZipFile:
-        """An empty archive to the options' taste."""
-        archive = StreamingZipFile(
-            compression=self.compression,
-            compresslevel=self.level,
-            lookahead=self.lookahead,
-            chunk_size=self.chunk_size,
-        )
-        archive.comment = self.comment
-        return archive
+    size: int | None
+    facts: FileFacts | None
 
 
 class Producer:
@@ -107,10 +44,11 @@ class Producer:
     def __init__(self, entries: Iterable[Any], options: Options) -> None:
         self.skipped: list[Skipped] = []
         self.archive = options.archive()
-        self._sink: StreamSink = self.archive.sink  # type: ignore[assignment]
-        self._entries = _check_entries(entries)
+        self._sink = self.archive.sink
+        self._entries = self._check_entries(entries)
         self._names = NameRegistry(options.names, options.duplicates)
         self._options = options
+        self._quick: QuickMembers | None = None
         self._member: MemberWriter | None = None
         self._final = False  # whether what fails now ends the stream
         self._begun = False  # whether a chunk was handed over
@@ -119,38 +57,88 @@ class Producer:
         self._entry_size: int | None = None
         self._entry_read = 0  # bytes of the entry that was finished last
         self._entry: Entry | None = None
+        self._fetched: Any = None  # the entry's source, where it was fetched ahead
         self._members_total: int | None = None
         self._read_total: int | None = None
 
-    def chunks(self) -> Generator[bytes, None, None]:
+    def chunks(self) -> Steps:
         self._asked = time.monotonic()
-        self._count_totals()
+        if self._options.on_progress is None:  # whoever wants to hear of each member gets them one by one
+            level, lookahead = self._options.level, self._options.lookahead
+            self._quick = QuickMembers(self.archive, self._names, self._describe, level=level, lookahead=lookahead)
+        whole = False
         try:
-            items = iter(self._entries)
-            try:
-                for position, item in enumerate(items):
-                    yield from self._add(item, position)
-                    yield from self._ready()
-            finally:
-                _close(items)
+            yield from self._count_totals()
+            yield from self._add_all()
+            if self.offloads:
+                yield OFFLOAD
             for _ in self.archive.finish():
                 yield from self._ready()
-            self._report(0)
+            yield from self._report(0)
             yield from self._hand_over(self._sink.take(everything=True))
+            whole = True
         finally:
+            if self.offloads and not whole and not isinstance(sys.exception(), GeneratorExit):
+                yield OFFLOAD_CLOSING  # what is being deflated is waited for
+            if self._fetched is not None:
+                yield from self._close_source(self._fetched)
+            if self._quick is not None:
+                self._quick.close()
             self.archive.abort()  # nothing is lost by it where all has left
 
     def close_entries(self) -> None:
         """Close what was never begun."""
         if isinstance(self._entries, Iterator):
-            _close(self._entries)
+            close_items(self._entries)
 
-    def _add(self, item: Any, position: int) -> Iterator[bytes]:
+    def _add_all(self) -> Steps:
+        quick, sink = self._quick, self._sink
+        items = iter(self._entries)
+        if self._options.prefetch:
+            items = Prefetcher(items, self._options.prefetch, sink.chunk_size)
+        try:
+            for position, item in enumerate(items):
+                if quick is not None and quick.add(item):
+                    if sink.has_chunks or time.monotonic() - self._asked >= PATIENCE:
+                        yield from self._settle_if_late()
+                    continue
+                self._fetched = item if hasattr(item, "in_memory") else None
+                if quick is not None:
+                    quick.settle()
+                    yield from self._ready()
+                yield from self._add(item, position)
+                yield from self._ready()
+        finally:
+            close_items(items)
+        if quick is not None:
+            quick.settle()
+            yield from self._ready()
+
+    def _settle_if_late(self) -> Steps:
+        """What there is of members that have gone the short way; all of it where the consumer waits long."""
+        assert self._quick is not None
+        if time.monotonic() - self._asked >= PATIENCE:
+            if self.offloads and self._quick.effort() > SMALL_EFFORT:
+                yield OFFLOAD
+            self._quick.settle()
+        yield from self._ready()
+
+    def _add(self, item: Any, position: int) -> Steps:
         """One item, or what `on_error` puts in its place."""
+        if self._fetched is not None:
+            item = self._fetched.item
+        try:
+            yield from self._add_one(item, position)
+        finally:
+            fetched, self._fetched = self._fetched, None
+            if fetched is not None:
+                yield from self._close_source(fetched)
+
+    def _add_one(self, item: Any, position: int) -> Steps:
         for replacements in itertools.count():
             self._entry = None
             try:
-                self._entry = entry = coerce(item)
+                self._entry = entry = yield from self._coerce(item)
                 yield from self._write(entry)
                 return
             except Exception as exc:
@@ -160,7 +148,7 @@ class Producer:
                 if replacements == _MOST_REPLACEMENTS:
                     exc.add_note(f"(on_error gave {replacements} entries in a row that failed as well)")
                     raise
-                item = self._replacement(item if self._entry is None else self._entry, exc)
+                item = yield from self._replacement(item if self._entry is None else self._entry, exc)
                 if item is None:
                     return
 
@@ -169,12 +157,12 @@ class Producer:
         """Whether the entry can be left out: no byte of it has left, no callback failed, and somebody still listens."""
         return not self._final and (self._member is None or not self._member.left)
 
-    def _replacement(self, entry: Any, failure: Exception) -> Entry | None:
+    def _replacement(self, entry: Any, failure: Exception) -> Generator[Any, Any, Entry | None]:
         if self._member is not None:
             self._member.discard()
             self._member = None
         assert self._options.on_error is not None
-        replacement = self._options.on_error(entry, failure)
+        replacement: Entry | None = yield from self._call(partial(self._options.on_error, entry, failure))
         if replacement is None:
             self.skipped.append(Skipped(entry, _without_frames(failure)))
         elif not isinstance(replacement, Entry):
@@ -184,37 +172,56 @@ class Producer:
             ) from failure
         return replacement
 
-    def _write(self, entry: Entry) -> Iterator[bytes]:
+    def _write(self, entry: Entry) -> Steps:
         name = self._names.resolve(entry.name)
         if name is None:
             error = DuplicateNameError(f"entry {entry.name!r}: a directory of that name is in the archive already")
             self.skipped.append(Skipped(entry, error))
             return
-        source = OpenSource(entry, self._sink.chunk_size)
+        source: Any = yield from self._open_or_take(entry)
         try:
             member = self._begin(entry, name, source)
-            for chunk in source:
-                for piece in pieces(chunk, member.passes_through):
-                    member.write(piece)
-                    yield from self._ready()
-                self._report(member.size)
-        except GeneratorExit:
+            offloads, reports, sink = self.offloads, self._options.on_progress is not None, self._sink
+            while (chunk := (yield from self._pull(source)) if offloads else next(source, None)) is not None:
+                for piece in member.pieces(chunk):
+                    if offloads and member.effort(len(piece)) > SMALL_EFFORT:
+                        yield OFFLOAD
+                    member.add(piece)
+                    if sink.has_chunks or self._is_late():
+                        yield from self._ready()
+                if reports:
+                    yield from self._report(member.size)
+        except (GeneratorExit, Abandoned):
             self._final = True
-            source.close()
+            yield from self._close_source(source)
             raise
         except BaseException as exc:
-            _close_after(exc, source)
+            yield from self._close_after(exc, source)
             raise
         # The source is closed first: what it raises there is a failure of this entry.
-        source.close()
+        yield from self._close_source(source)
+        if self.offloads and member.effort() > SMALL_EFFORT:
+            yield OFFLOAD
         member.complete()
         self._member = None
         self._names.take(name)
         self._read += member.size
         self._entry_read = member.size
-        self._report(0)
+        yield from self._report(0)
 
-    def _begin(self, entry: Entry, name: str, source: OpenSource) -> MemberWriter:
+    def _open_or_take(self, entry: Entry) -> Generator[Any, Any, Source]:
+        fetched = self._fetched
+        if fetched is None or fetched.item is not entry:
+            return (yield from self._open(entry))
+        try:
+            source = yield from self._opened(fetched)
+        except Exception:
+            self._fetched = None  # closed already; whoever wants the entry again gets it opened anew
+            raise
+        self._fetched = None  # until now `_add` would have closed it
+        return source
+
+    def _begin(self, entry: Entry, name: str, source: Source) -> MemberWriter:
         facts = source.facts
         if None not in (entry.size, source.size) and entry.size != source.size:
             raise SizeMismatchError(
@@ -222,13 +229,9 @@ class Producer:
             )
         self._entry_size = entry.size if source.size is None else source.size
         date = entry.modified or (facts.modified if facts else default_date())
-        info = ZipInfo(name, date.timetuple()[:6])
-        info.filename = name
-        info.create_system = _UNIX
-        info.external_attr = _attributes(entry, facts.mode if facts else None)
-        info.comment = entry.comment
-        info.extra = self._extra(entry, date)
-        info.compress_type = self.archive.compression if entry.compression is None else entry.compression
+        mode = entry.mode if entry.mode is not None else (facts.mode if facts else None)
+        info = self._describe(name, date, mode, self.archive.compression)
+        amend(info, entry)
         self._member = self.archive.begin(
             info,
             level=self._options.level if entry.level is None else entry.level,
@@ -239,16 +242,12 @@ class Producer:
         )
         return self._member
 
-    def _extra(self, entry: Entry, date: datetime) -> bytes:
-        if not self._options.extended_timestamps:
-            return entry.extra
-        if entry.extra and any(kind == EXTENDED_TIMESTAMP_ID for kind, _ in extra_fields(entry.extra)):
-            return entry.extra
-        return extended_timestamp(date) + entry.extra
+    def _describe(self, name: str, date: datetime, mode: int | None, method: int) -> ZipInfo:
+        return describe(name, date, mode, method, timestamps=self._options.extended_timestamps)
 
     # Handing over.
 
-    def _ready(self) -> Iterator[bytes]:
+    def _ready(self) -> Steps:
         chunks = self._sink.take()
         if not chunks and self._sink.pending and self._is_late():
             chunks = self._sink.take(everything=True)
@@ -259,18 +258,20 @@ class Producer:
         first = not self._begun and self._member is not None and self._member.left
         return first or time.monotonic() - self._asked >= PATIENCE
 
-    def _hand_over(self, chunks: list[bytes]) -> Iterator[bytes]:
+    def _hand_over(self, chunks: list[bytes]) -> Steps:
         for chunk in chunks:
             self._begun = True
             yield chunk
             self._asked = time.monotonic()
 
-    def _count_totals(self) -> None:
+    def _count_totals(self) -> Steps:
         if self._options.on_progress is not None:
+            if self.offloads:
+                yield OFFLOAD
             self._members_total = len(self._entries) if isinstance(self._entries, Sequence) else None
             self._read_total = _read_total(self._entries)
 
-    def _report(self, so_far: int) -> None:
+    def _report(self, so_far: int) -> Steps:
         """Call `on_progress`; `so_far`: bytes of a member that is not finished."""
         if self._options.on_progress is None or self._entry is None:
             return
@@ -280,25 +281,55 @@ class Producer:
             entry_size=self._entry_size,
             read=self._read + so_far,
             written=self._sink.tell(),
-            members=len(self.archive.filelist),
+            members=self.archive.rows.count,
             members_total=self._members_total,
             read_total=self._read_total,
         )
         try:
-            self._options.on_progress(progress)
+            yield from self._call(partial(self._options.on_progress, progress))
         except BaseException:
             self._final = True
             raise
 
+    # What an asynchronous producer does otherwise: it yields a request, and is sent what came of it.
 
-def _attributes(entry: Entry, found: int | None) -> int:
-    """External attributes (APPNOTE 4.4.15): the Unix mode, and MS-DOS's directory bit."""
-    mode = entry.mode if entry.mode is not None else found
-    if mode is None:
-        mode = 0o755 if entry.is_dir else 0o644
-    if not stat.S_IFMT(mode):
-        mode |= stat.S_IFDIR if entry.is_dir else stat.S_IFREG
-    return mode << 16 | (DOS_DIRECTORY if entry.is_dir else 0)
+    offloads = False
+
+    def _check_entries(self, entries: Iterable[Any]) -> Iterable[Any]:
+        return check_entries(entries)
+
+    def _coerce(self, item: Any) -> Generator[Any, Any, Entry]:
+        return coerce(item)
+        yield
+
+    def _open(self, entry: Entry) -> Generator[Any, Any, Source]:
+        return OpenSource(entry, self._sink.chunk_size)
+        yield
+
+    def _opened(self, fetched: Any) -> Generator[Any, Any, Source]:
+        opened: Source = fetched.open()
+        return opened
+        yield
+
+    def _pull(self, source: Any) -> Generator[Any, Any, Any]:
+        """The next chunk, or None."""
+        raise NotImplementedError
+
+    def _close_source(self, source: Any) -> Steps:
+        source.close()
+        return
+        yield
+
+    def _close_after(self, failure: BaseException, source: Source) -> Steps:
+        """Close `source` after a failure; a second one on closing is but a note on the first."""
+        try:
+            yield from self._close_source(source)
+        except Exception as second:
+            failure.add_note(f"(and closing its source raised {second!r})")
+
+    def _call(self, callback: Callable[[], Any]) -> Generator[Any, Any, Any]:
+        return callback()
+        yield
 
 
 def _note(exc: Exception, entry: Entry | None, position: int) -> None:
@@ -319,21 +350,15 @@ def _without_frames(exc: Exception) -> Exception:
     return exc
 
 
-def _close_after(failure: BaseException, source: OpenSource) -> None:
-    """Close `source` after a failure; a second one on closing is but a note on the first."""
-    try:
-        source.close()
-    except Exception as second:
-        failure.add_note(f"(and closing its source raised {second!r})")
-
-
-def _close(items: Iterator[Any]) -> None:
+def close_items(items: Iterator[Any]) -> None:
+    """Close an iterator of entries, where it can be."""
     close = close_of(items)
     if close is not None:
         close()
 
 
-def _check_entries(entries: Iterable[Any]) -> Iterable[Any]:
+def check_entries(entries: Iterable[Any]) -> Iterable[Any]:
+    """Refuse what is no iterable of entries, such as a single one."""
     if isinstance(entries, str | bytes | bytearray | memoryview | os.PathLike | Entry | Mapping):
         raise EntryTypeError(
             f"entries={described(entries)} is one thing, not an iterable of entries: give a list such as "

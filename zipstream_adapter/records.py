@@ -7,7 +7,9 @@ Sections are those of PKWARE's APPNOTE.TXT.
 
 from __future__ import annotations
 
+import copy
 import struct
+from collections.abc import Iterator
 from zipfile import ZIP_BZIP2, ZIP_LZMA, ZipInfo
 
 # A field at its largest value says "look in the zip64 record" (4.4.1.4), so that value itself needs one.
@@ -86,6 +88,114 @@ def directory_row(info: ZipInfo, *, zip64: bool) -> bytes:
         len(name), len(extra), len(info.comment), 0, info.internal_attr, info.external_attr, offset,
     )  # fmt: skip
     return head + name + extra + info.comment
+
+
+class Template:
+    """The records of members that differ in name, data and place only: packed once, and filled in for each.
+
+    info: what they have in common, bit 3 included; its name is left out. None of them needs 64-bit sizes.
+    """
+
+    _LOCAL_REST = struct.Struct("<3L2H")
+    _ROW_REST = struct.Struct("<3L5H2L")
+
+    def __init__(self, info: ZipInfo) -> None:
+        info.CRC = info.compress_size = info.file_size = info.header_offset = 0
+        whole, row = local_header(info, zip64=False), directory_row(info, zip64=False)
+        # All up to the date is the same in each (4.3.7, 4.3.12).
+        self._local, self._row = whole[: _LOCAL.size - self._LOCAL_REST.size], row[: _ROW.size - self._ROW_REST.size]
+        self._info = info
+        self._extra = without_zip64(info.extra)
+        self._has_descriptor = bool(info.flag_bits & DESCRIPTOR_FLAG)
+
+    def member(self, name: bytes, crc: int, size: int, data: bytes) -> bytes:
+        """The whole member with the ASCII `name`: header, `data` as it is coded, and descriptor where it has one."""
+        extra = self._extra
+        if self._has_descriptor:
+            head = self._LOCAL_REST.pack(0, 0, 0, len(name), len(extra))
+            return b"".join((self._local, head, name, extra, data, _DESCRIPTOR.pack(b"PK\7\x08", crc, len(data), size)))
+        head = self._LOCAL_REST.pack(crc, len(data), size, len(name), len(extra))
+        return b"".join((self._local, head, name, extra, data))
+
+    def directory_row(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> bytes:
+        """As `directory_row`, for a member at `offset`."""
+        info, extra = self._info, self._extra
+        if offset >= LIMIT32:
+            info = copy.copy(info)
+            info.filename, info.header_offset = name.decode("ascii"), offset
+            info.CRC, info.compress_size, info.file_size = crc, compressed, size
+            return directory_row(info, zip64=False)
+        attributes = info.internal_attr, info.external_attr
+        rest = self._ROW_REST.pack(crc, compressed, size, len(name), len(extra), 0, 0, *attributes, offset)
+        return self._row + rest + name + extra
+
+
+class Rows:
+    """The rows of a central directory, packed, in blocks of about 64 KiB."""
+
+    BLOCK = 1 << 16
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._full: list[bytes] = []
+        self._open = bytearray()
+
+    def add(self, row: bytes) -> None:
+        """One row more."""
+        if len(self._open) + len(row) > self.BLOCK and self._open:
+            self._full.append(bytes(self._open))
+            self._open.clear()
+        self._open += row
+        self.count += 1
+
+    def take(self) -> Iterator[bytes]:
+        """The blocks; the last one, which may be empty, has 64 KiB at most."""
+        yield from self._full
+        yield bytes(self._open)
+
+    def infolist(self) -> list[ZipInfo]:
+        """A ZipInfo for each row."""
+        found = []
+        for block in (*self._full, bytes(self._open)):
+            at = 0
+            while at < len(block):
+                info, at = _read_row(block, at)
+                found.append(info)
+        return found
+
+
+def _read_row(rows: bytes, at: int) -> tuple[ZipInfo, int]:
+    """What the row at `at` says, and where the next one begins. Not by `zipfile`, which minds what is in an extra."""
+    fields = _ROW.unpack_from(rows, at)
+    at += _ROW.size
+    name_size, extra_size, comment_size = fields[12:15]
+    parts = []
+    for size in (name_size, extra_size, comment_size):
+        parts.append(rows[at : at + size])
+        at += size
+    name, extra, comment = parts
+    time, date = fields[7:9]
+    flags = fields[5]
+    info = ZipInfo(
+        name.decode("utf-8"),
+        ((date >> 9) + 1980, date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2),
+    )
+    info.filename = info.orig_filename
+    info.extra, info.comment, info.flag_bits = extra, comment, flags
+    info.create_version, info.create_system, info.extract_version, info.reserved = fields[1:5]
+    info.compress_type = fields[6]
+    info.CRC, info.compress_size, info.file_size = fields[9:12]
+    info.volume, info.internal_attr, info.external_attr, info.header_offset = fields[15:19]
+    _widen(info)
+    return info, at
+
+
+def _widen(info: ZipInfo) -> None:
+    """The 64-bit values that stand in the first of the extra fields (4.5.3), where they do."""
+    fields = [name for name in ("file_size", "compress_size", "header_offset") if getattr(info, name) == LIMIT32]
+    if fields:
+        for name, value in zip(fields, struct.unpack_from(f"<{len(fields)}Q", info.extra, 4), strict=True):
+            setattr(info, name, value)
 
 
 def end_records(count: int, size: int, offset: int, comment: bytes) -> tuple[bytes, bytes]:

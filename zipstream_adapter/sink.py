@@ -93,6 +93,11 @@ class StreamSink(_Sink):
         """Bytes written and not yet taken."""
         return sum(map(len, self._ready)) + self._parts_size
 
+    @property
+    def has_chunks(self) -> bool:
+        """Whether `take` would give any."""
+        return bool(self._ready)
+
     def _accept(self, data: bytes, whole: bool) -> None:
         size = len(data)
         if whole and self._parts_size + size > self.chunk_size:

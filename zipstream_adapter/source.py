@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Larger objects in memory are handed out in pieces, so that no consumer has to swallow one whole.
 LARGEST_PIECE = 1 << 20
 _SMALLEST_READ = 1 << 16
+# Of a file by its path: what is on disk comes at once, and fewer, larger reads take less time.
+FILE_READ = 1 << 19
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # A named pipe that nobody writes to must be refused, not waited for.
@@ -35,6 +37,34 @@ class FileFacts(NamedTuple):
     mode: int
 
 
+def facts_of(info: os.stat_result) -> FileFacts:
+    """What `info`, of an opened file or a directory, says."""
+    return FileFacts(info.st_size, date_of(info), info.st_mode)
+
+
+def read_small(path: os.PathLike[Any], limit: int) -> tuple[bytes, FileFacts] | None:
+    """The regular file at `path`, read at once, where it has less than `limit` bytes; None for whatever is not so.
+
+    `OpenSource` says what ails it.
+    """
+    try:
+        descriptor = os.open(path, _OPEN_FLAGS | _NO_WAIT)
+    except Exception:  # whatever a path object of somebody's own may raise, too
+        return None
+    try:
+        info = os.fstat(descriptor)
+        if info.st_size >= limit or not stat.S_ISREG(info.st_mode):
+            return None
+        data = os.read(descriptor, info.st_size + 1)  # one more: what grows, or says 0 and is not, is not for here
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    if len(data) != info.st_size:
+        return None
+    return data, facts_of(info)
+
+
 class OpenSource:
     """An entry's data while it is read: an iterator of bytes-like chunks, with what its source knows.
 
@@ -43,20 +73,28 @@ class OpenSource:
         facts: what a file says of itself, else None.
     """
 
-    def __init__(self, entry: Entry, read_size: int = _SMALLEST_READ) -> None:
+    def __init__(self, entry: Entry, read_size: int = _SMALLEST_READ, *, given: tuple[Any] | None = None) -> None:
+        """`given`: what the entry's callable has returned, where it was called already."""
         self.size: int | None = None
         self.facts: FileFacts | None = None
+        self.in_memory = False  # whether the next chunk is there without anything being read or called
         self._name = entry.name
         self._read_size = min(max(read_size, _SMALLEST_READ), LARGEST_PIECE)
         self._exit = ExitStack()
         try:
-            self._chunks = self._directory(entry) if entry.is_dir else self._open(entry.source)
+            if entry.is_dir:
+                self._chunks = self._directory(entry)
+            else:
+                self._chunks = self._open(given[0], called=True) if given else self._open(entry.source)
         except BaseException:
             self._exit.close()
             raise
 
     def __iter__(self) -> Iterator[Buffer]:
         return self._chunks
+
+    def __next__(self) -> Buffer:
+        return next(self._chunks)
 
     def close(self) -> None:
         """Let go of the source, once; further calls do nothing."""
@@ -113,6 +151,7 @@ class OpenSource:
 
     def _memory(self, source: Any, view: memoryview) -> Iterator[Buffer]:
         self.size = view.nbytes
+        self.in_memory = True
         self._exit.callback(view.release)
         if type(source) is bytes and len(source) <= LARGEST_PIECE:
             return iter((source,) if source else ())
@@ -125,39 +164,35 @@ class OpenSource:
         try:
             info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
-                raise self._not_a_file(path, info.st_mode)
+                raise not_a_file(self._name, path, info.st_mode)
             file = io.FileIO(descriptor, "rb")
         except BaseException:
             os.close(descriptor)
             raise
         self._exit.callback(file.close)
-        self.facts = FileFacts(info.st_size, date_of(info), info.st_mode)
+        self.facts = facts_of(info)
         # What says 0 may be a file that is made as it is read, as under /proc.
         self.size = info.st_size or None
-        return self._reads(file.read)
+        return self._reads(file.read, max(self._read_size, FILE_READ))
 
     def _descriptor(self, path: Any) -> int:
         try:
             return os.open(path, _OPEN_FLAGS | _NO_WAIT)
         except OSError as exc:
             if exc.errno == errno.ENXIO:  # a socket
-                raise self._not_a_file(path, os.stat(path).st_mode) from exc
+                raise not_a_file(self._name, path, os.stat(path).st_mode) from exc
             raise
-
-    def _not_a_file(self, path: Any, mode: int) -> NotAFileError:
-        advice = "; walk() gives what is in it" if stat.S_ISDIR(mode) else ""
-        return NotAFileError(f"entry {self._name!r}: {path!r} is {_kind(mode)}, not a file{advice}")
 
     def _file(self, file: Any) -> Iterator[Buffer]:
         if isinstance(file, io.TextIOBase):
             raise EntryTypeError(
                 f"entry {self._name!r}: the file object gives text: open it in binary mode, as in open(path, 'rb')"
             )
-        return self._reads(file.read)
+        return self._reads(file.read, self._read_size)
 
-    def _reads(self, read: Callable[[int], Any]) -> Iterator[Buffer]:
+    def _reads(self, read: Callable[[int], Any], size: int) -> Iterator[Buffer]:
         while True:
-            chunk = read(self._read_size)
+            chunk = read(size)
             if chunk is None:
                 raise BlockingIOError(
                     f"entry {self._name!r}: the file object has no data yet (read() gave None): it must block"
@@ -178,18 +213,18 @@ class OpenSource:
             self._exit.callback(close)
 
     def _checked(self, chunk: Any) -> int:
-        """The bytes in a chunk of the user's; anything that has none is refused."""
-        if type(chunk) is bytes:
-            return len(chunk)
-        if isinstance(chunk, str):
-            raise EntryTypeError(
-                f"entry {self._name!r}: the source gave {described(chunk)}: encode text to bytes first"
-            )
-        view = _view(chunk)
-        if view is None:
-            raise EntryTypeError(f"entry {self._name!r}: the source gave {described(chunk)}, where bytes are needed")
-        with view:
-            return view.nbytes
+        return len(chunk) if type(chunk) is bytes else size_of(chunk, self._name)
+
+
+def size_of(chunk: Any, name: str) -> int:
+    """The bytes in a chunk of the data of the entry `name`; anything that has none is refused."""
+    if isinstance(chunk, str):
+        raise EntryTypeError(f"entry {name!r}: the source gave {described(chunk)}: encode text to bytes first")
+    view = _view(chunk)
+    if view is None:
+        raise EntryTypeError(f"entry {name!r}: the source gave {described(chunk)}, where bytes are needed")
+    with view:
+        return view.nbytes
 
 
 def _view(source: Any) -> memoryview | None:
@@ -226,6 +261,12 @@ def close_of(thing: Any) -> Callable[[], object] | None:
     """The method that closes `thing`, where it has one."""
     close = getattr(thing, "close", None)
     return close if callable(close) else None
+
+
+def not_a_file(name: str, path: Any, mode: int) -> NotAFileError:
+    """That the entry `name` has a `path` to something of another kind."""
+    advice = "; walk() gives what is in it" if stat.S_ISDIR(mode) else ""
+    return NotAFileError(f"entry {name!r}: {path!r} is {_kind(mode)}, not a file{advice}")
 
 
 def _kind(mode: int) -> str:

@@ -80,11 +80,16 @@ def walk(
     return tree.entries(prefix)
 
 
-def pattern_excluder(patterns: Iterable[str]) -> Exclude:
-    """A function of (path, relative name): whether one of the shell `patterns` matches the name or its last part."""
+def pattern_excluder(patterns: Iterable[str]) -> Exclude | None:
+    """A function of (path, relative name): whether one of the shell `patterns` matches the name or its last part.
+
+    None where there is no pattern.
+    """
     if isinstance(patterns, str):
         raise OptionError(f"exclude={patterns!r}: give a list of patterns, as in [{patterns!r}]")
     kept = tuple(pattern.rstrip("/") for pattern in patterns)
+    if not kept:
+        return None
 
     def matches(path: Path, name: str) -> bool:
         return any(fnmatchcase(name, pattern) or fnmatchcase(path.name, pattern) for pattern in kept)
@@ -113,7 +118,7 @@ class _Tree:
         symlinks: SymlinkPolicy,
         directories: DirectoryPolicy,
         special: SpecialPolicy,
-        exclude: Exclude,
+        exclude: Exclude | None,
         on_error: Callable[[Path, OSError], object] | None,
         options: dict[str, Any],
     ) -> None:
@@ -172,7 +177,7 @@ class _Tree:
         with os.scandir(place) as items:
             for item in items:
                 skipped = self._symlinks == "skip" and item.is_symlink()
-                if not skipped and not self._exclude(Path(item.path), relative + item.name):
+                if not skipped and not (self._exclude and self._exclude(Path(item.path), relative + item.name)):
                     found.append((item.name + "/" if self._is_entered(item) else item.name, item))
         return sorted(found, key=lambda pair: pair[0], reverse=True)
 

@@ -1,0 +1,96 @@
+"""What a stream is told, and what it tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import ZIP_STORED
+
+from .compress import check_level, method_number
+from .engines import Engine
+from .entry import Entry, check_archive_comment
+from .errors import OptionError
+from .member import DEFAULT_LOOKAHEAD
+from .names import DuplicatePolicy, NamePolicy
+from .prefetch import check_prefetch
+from .quick import StreamArchive
+from .sink import DEFAULT_CHUNK_SIZE
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+
+class Skipped(NamedTuple):
+    """An entry that `on_error` left out (the Entry, or the item as it was given where it was none), and why."""
+
+    entry: Any
+    error: Exception
+
+
+class Progress(NamedTuple):
+    """Where a stream stands, after each chunk of data, at each member's end, and at the archive's. Sizes are in bytes.
+
+    Attributes:
+        entry: the entry that is being read, or was read last.
+        entry_read: bytes read of it; entry_size: what it will have, where known, else None.
+        read: bytes of data that are in the archive, or on their way there; written: bytes of the archive made so far.
+        members: members finished; members_total: entries there are, where `entries` is a sequence, else None.
+        read_total: bytes of data in all entries, where they are a sequence and every one states its size, else None.
+    """
+
+    entry: Entry
+    entry_read: int
+    entry_size: int | None
+    read: int
+    written: int
+    members: int
+    members_total: int | None
+    read_total: int | None
+
+
+OnError = Callable[[Any, Exception], Entry | None]
+OnProgress = Callable[[Progress], object]
+
+
+class Options(NamedTuple):
+    """What `stream_zip` takes besides the entries."""
+
+    compression: int | str = ZIP_STORED
+    level: int | None = None
+    chunk_size: int = DEFAULT_CHUNK_SIZE
+    lookahead: int = DEFAULT_LOOKAHEAD
+    comment: bytes = b""
+    names: NamePolicy = "strict"
+    duplicates: DuplicatePolicy = "error"
+    on_error: OnError | None = None
+    on_progress: OnProgress | None = None
+    extended_timestamps: bool = True
+    engine: Engine = "auto"
+    workers: int | None = None
+    executor: Executor | None = None
+    prefetch: int = 0
+
+    def checked(self) -> Options:
+        """These, if they can be; what no archive refuses by itself is refused here."""
+        check_level(method_number(self.compression) or None, self.level)
+        check_archive_comment(self.comment)
+        check_prefetch(self.prefetch)
+        for name in ("on_error", "on_progress"):
+            callback = getattr(self, name)
+            if callback is not None and not callable(callback):
+                raise OptionError(f"{name}={callback!r}: give a function, or None")
+        return self
+
+    def archive(self) -> StreamArchive:
+        """An empty archive to the options' taste."""
+        archive = StreamArchive(
+            compression=self.compression,
+            compresslevel=self.level,
+            lookahead=self.lookahead,
+            chunk_size=self.chunk_size,
+            engine=self.engine,
+            workers=self.workers,
+            executor=self.executor,
+        )
+        archive.comment = self.comment
+        return archive

@@ -1,0 +1,152 @@
+"""Entries that are to come, opened and begun on threads while the one before them is written."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from .entry import Entry, coerce
+from .errors import OptionError
+from .source import FileFacts, OpenSource, close_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from typing_extensions import Buffer
+
+# Bytes of each entry that are fetched before its turn (and what is left of the chunk that reaches them).
+AHEAD = 1 << 18
+
+
+def check_prefetch(prefetch: int) -> None:
+    """Refuse a `prefetch` that is no number of entries."""
+    if not isinstance(prefetch, int) or isinstance(prefetch, bool) or prefetch < 0:
+        raise OptionError(f"prefetch={prefetch!r}: give a number of entries, 0 for none")
+
+
+def to_fetch(item: Any) -> Entry | None:
+    """The Entry of an item whose data is worth fetching: neither in memory, nor wrong (which its turn will say)."""
+    try:
+        entry = coerce(item) if not isinstance(item, str | os.PathLike) else None
+    except Exception:
+        return None
+    if entry is None or entry.is_dir or isinstance(entry.source, bytes | bytearray | memoryview | str | None):
+        return None
+    return entry
+
+
+class Fetched:
+    """An entry whose source is opened and read ahead: what `OpenSource` is to others."""
+
+    in_memory = False
+
+    def __init__(self, entry: Entry, read_size: int) -> None:
+        self.item = entry
+        self._read_size = read_size
+        self._future: Future[OpenSource] | None = None
+        self._source: OpenSource | None = None
+        self._chunks: deque[bytes] = deque()
+        self._error: Exception | None = None
+
+    @property
+    def size(self) -> int | None:
+        return self._source.size if self._source else None
+
+    @property
+    def facts(self) -> FileFacts | None:
+        return self._source.facts if self._source else None
+
+    def start(self, executor: Any) -> None:
+        """Fetch it by `executor`, with the caller's context variables."""
+        self._future = executor.submit(copy_context().run, self._fetch)
+
+    def _fetch(self) -> OpenSource:
+        source = OpenSource(self.item, self._read_size)
+        held = 0
+        try:
+            while held < AHEAD and (chunk := next(source, None)) is not None:
+                self._chunks.append(bytes(chunk))  # what the source may use again is no longer its own
+                held += len(self._chunks[-1])
+        except Exception as exc:
+            self._error = exc  # after what came before it
+        except BaseException:
+            source.close()
+            raise
+        return source
+
+    def open(self) -> Fetched:
+        """Its turn has come: wait until it is opened; raises what that raised."""
+        assert self._future is not None
+        self._source = self._future.result()
+        return self
+
+    def __next__(self) -> Buffer:
+        if self._chunks:
+            return self._chunks.popleft()
+        if self._error is not None:
+            raise self._error
+        assert self._source is not None
+        return next(self._source)
+
+    def close(self) -> None:
+        """Let go of the source, once. One that was never opened stays its owner's."""
+        future, self._future = self._future, None
+        if future is None or future.cancel() or future.exception() is not None:
+            return
+        future.result().close()
+
+
+class Prefetcher:
+    """The items of `items`, of which up to `count` are fetched before their turn, on as many threads."""
+
+    def __init__(self, items: Iterator[Any], count: int, read_size: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._items = items
+        self._count = count
+        self._read_size = read_size
+        self._coming: deque[Any] = deque()
+        self._ended: Exception | None = None
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="zipstream-adapter-prefetch")
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        while len(self._coming) <= self._count:
+            if self._ended is not None:
+                break
+            try:
+                item = next(self._items)
+            except Exception as exc:
+                self._ended = exc  # its end, or a failure, which is said when what came before has had its turn
+            else:
+                self._coming.append(self._begun(item))
+        if self._coming:
+            return self._coming.popleft()
+        assert self._ended is not None
+        raise self._ended
+
+    def _begun(self, item: Any) -> Any:
+        entry = to_fetch(item)
+        if entry is None:
+            return item
+        fetched = Fetched(entry, self._read_size)
+        fetched.start(self._executor)
+        return fetched
+
+    def close(self) -> None:
+        """Let go of all that has not had its turn, of the threads, and of the items."""
+        with ExitStack() as stack:  # each is closed, whatever the others raise
+            close = close_of(self._items)
+            if close is not None:
+                stack.callback(close)
+            stack.callback(self._executor.shutdown)
+            for item in self._coming:
+                if isinstance(item, Fetched):
+                    stack.callback(item.close)
+            self._coming.clear()
