@@ -29,7 +29,8 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 # Random, so that it does not shrink on its way; longer than deflate looks back, so that it can be repeated.
 BLOCK = random.Random(7).randbytes(1 << 16)
-BEFORE_THE_GATE, AFTER_THE_GATE = BLOCK * 4, b"and this is the end\n"
+# More than may be in flight between workers.
+BEFORE_THE_GATE, AFTER_THE_GATE = BLOCK * 64, b"and this is the end\n"
 LIFETIME = 100  # seconds after which a server ends by itself
 PATIENCE = 20.0  # seconds that anything here is waited for
 
@@ -110,7 +111,7 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def wait_for(happened: Callable[[], _T | None], what: str) -> _T:
+def wait_for(happened: Callable[[], _T | None], what: str, pause: float = 0.01) -> _T:
     """What `happened` gives, once it is true."""
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -118,22 +119,27 @@ def wait_for(happened: Callable[[], _T | None], what: str) -> _T:
         if result:
             return result
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 # What runs in the server's process.
 
 
 def probed(example: str) -> Any:
-    """The example's app. Where the test has left a file "report", that decides what its report() gives."""
+    """The app of an example whose report is under control."""
+    return probe(example, "report", watched).app
+
+
+def probe(example: str, function: str, instead: Callable[[Path], Any]) -> Any:
+    """The example. Where the test has left a file "report", its `function` gives what `instead` does."""
     sys.path.insert(0, str(EXAMPLES))
     module: Any = importlib.import_module(example)
-    control, own = Path(os.environ["CONTROL"]), module.report
-    module.report = lambda: _watched(control) if (control / "report").exists() else own()
-    return module.app
+    control, own = Path(os.environ["CONTROL"]), getattr(module, function)
+    setattr(module, function, lambda: instead(control) if (control / "report").exists() else own())
+    return module
 
 
-def _watched(control: Path) -> Iterator[bytes]:
+def watched(control: Path) -> Iterator[bytes]:
     """The report under control; a line in the file "ends" says how it ended."""
     how = "closed"
     try:

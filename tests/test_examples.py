@@ -243,11 +243,6 @@ def test_the_documented_command_serves_the_example(
         Case(example, "", server, home).check(archive)
 
 
-def test_every_web_example_has_a_documented_command() -> None:
-    started = {example for program in ("flask", "gunicorn", "python") for example, _ in documented(program)}
-    assert started == {example for example, _ in SERVED}
-
-
 def test_flask_puts_a_note_where_a_file_cannot_be_opened(tmp_path: Path) -> None:
     root = make_tree(tmp_path / "root")
     (root / "gone.txt").symlink_to(root / "nowhere")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zipstream_adapter import Entry, stream_zip
+from zipstream_adapter import Entry, async_stream_zip, stream_zip
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,23 +49,34 @@ def test_flask(place: Path) -> None:
     assert zipfile.ZipFile(place / "out.zip").testzip() is None
 
 
-def test_falcon(place: Path) -> None:
+def test_in_asyncio(place: Path) -> None:
     client = (
-        "\nimport sys, falcon.testing"
-        "\nsys.stdout.buffer.write(falcon.testing.TestClient(app).simulate_get('/photos.zip').content)"
+        "\nimport asyncio, sys"
+        "\nasync def get():"
+        "\n    return b''.join([chunk async for chunk in (await photos()).body_iterator])"
+        "\nsys.stdout.buffer.write(asyncio.run(get()))"
     )
     (place / "out.zip").write_bytes(run(blocks("python")[2] + client, place))
     assert zipfile.ZipFile(place / "out.zip").testzip() is None
 
 
+def test_falcon(place: Path) -> None:
+    client = (
+        "\nimport sys, falcon.testing"
+        "\nsys.stdout.buffer.write(falcon.testing.TestClient(app).simulate_get('/photos.zip').content)"
+    )
+    (place / "out.zip").write_bytes(run(blocks("python")[3] + client, place))
+    assert zipfile.ZipFile(place / "out.zip").testzip() is None
+
+
 def test_code_that_wants_a_zipfile(place: Path) -> None:
-    (place / "out.zip").write_bytes(run(blocks("python")[3], place))
+    (place / "out.zip").write_bytes(run(blocks("python")[4], place))
     with zipfile.ZipFile(place / "out.zip") as archive:
         assert archive.read("numbers.txt").split() == [b"%d" % number for number in range(1000)]
 
 
 def test_no_python_block_is_left_out() -> None:
-    assert len(blocks("python")) == 4
+    assert len(blocks("python")) == 5
 
 
 def test_quick_start_is_two_lines_and_the_second_runs_the_tests() -> None:
@@ -82,4 +93,5 @@ def table_rows(head: str) -> set[str]:
 
 def test_the_tables_name_every_option() -> None:
     assert table_rows("stream_zip(") == set(inspect.signature(stream_zip).parameters) - {"entries"}
+    assert table_rows("stream_zip(") == set(inspect.signature(async_stream_zip).parameters) - {"entries"}
     assert table_rows("Entry(") == set(inspect.signature(Entry).parameters) - {"name", "source"}

@@ -1,33 +1,41 @@
 """Zip archives streamed while they are being made: entries go in, the archive's bytes come out."""
 
-from .archive import StreamingZipFile
-from .entry import Entry
-from .errors import (
-    CRC32MismatchError,
-    DuplicateNameError,
-    EntryError,
-    EntryTypeError,
-    IntegrityError,
-    LimitError,
-    NotAFileError,
-    OptionError,
-    PoisonedError,
-    SizeMismatchError,
-    SourceChangedError,
-    StreamClosedError,
-    StreamStateError,
-    UnsafeLinkError,
-    UnsafeNameError,
-    Zip64RequiredError,
-    ZipStreamError,
-)
-from .pipeline import Progress, Skipped
-from .stream import ZipStream, stream_zip
-from .walk import walk
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .aio import AsyncZipStream, async_stream_zip
+    from .archive import StreamingZipFile
+    from .entry import Entry
+    from .errors import (
+        CRC32MismatchError,
+        DuplicateNameError,
+        EntryError,
+        EntryTypeError,
+        IntegrityError,
+        LimitError,
+        NotAFileError,
+        OptionError,
+        PoisonedError,
+        SizeMismatchError,
+        SourceChangedError,
+        StreamClosedError,
+        StreamStateError,
+        UnsafeLinkError,
+        UnsafeNameError,
+        Zip64RequiredError,
+        ZipStreamError,
+    )
+    from .options import Progress, Skipped
+    from .stream import ZipStream, stream_zip
+    from .walk import walk
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncZipStream",
     "CRC32MismatchError",
     "DuplicateNameError",
     "Entry",
@@ -50,6 +58,50 @@ __all__ = [
     "Zip64RequiredError",
     "ZipStream",
     "ZipStreamError",
+    "async_stream_zip",
     "stream_zip",
     "walk",
 ]
+
+# Where each of them lives. Imported when it is first asked for: a program that only mentions the package waits for
+# nothing.
+_ROOMS = {
+    "AsyncZipStream": "aio",
+    "CRC32MismatchError": "errors",
+    "DuplicateNameError": "errors",
+    "Entry": "entry",
+    "EntryError": "errors",
+    "EntryTypeError": "errors",
+    "IntegrityError": "errors",
+    "LimitError": "errors",
+    "NotAFileError": "errors",
+    "OptionError": "errors",
+    "PoisonedError": "errors",
+    "Progress": "options",
+    "SizeMismatchError": "errors",
+    "Skipped": "options",
+    "SourceChangedError": "errors",
+    "StreamClosedError": "errors",
+    "StreamStateError": "errors",
+    "StreamingZipFile": "archive",
+    "UnsafeLinkError": "errors",
+    "UnsafeNameError": "errors",
+    "Zip64RequiredError": "errors",
+    "ZipStream": "stream",
+    "ZipStreamError": "errors",
+    "async_stream_zip": "aio",
+    "stream_zip": "stream",
+    "walk": "walk",
+}
+
+
+def __getattr__(name: str) -> Any:
+    room = _ROOMS.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{room}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

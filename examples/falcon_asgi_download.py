@@ -1,0 +1,83 @@
+"""Falcon under ASGI: a resource whose stream is the archive, and a client's leaving that is noticed.
+
+    DOWNLOAD_ROOT=some/directory uvicorn --app-dir examples falcon_asgi_download:app
+    curl -OJ http://127.0.0.1:8000/
+
+Under ASGI, what is sent to a client that has left is dropped in silence, and Falcon reads on to the stream's end.
+`UntilTheyLeave` listens meanwhile, and cancels the download, which closes what is open. A failure after the first bytes
+ends the transfer without its last chunk, so that the client reports an incomplete download.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import falcon.asgi
+
+from zipstream_adapter import Entry, Progress, async_stream_zip, walk
+
+ROOT = Path(os.environ["DOWNLOAD_ROOT"])
+log = logging.getLogger("falcon_asgi_download")
+
+
+async def report() -> AsyncIterator[bytes]:
+    """A member that is made while it is sent."""
+    for number in range(1000):
+        if number % 100 == 0:
+            await asyncio.sleep(0.001)  # stands for whatever it has to wait for
+        yield f"{number} squared is {number**2}\n".encode()
+
+
+async def entries() -> AsyncIterator[Entry]:
+    """Entries may be found asynchronously, too; what takes as long as a directory does belongs on a thread."""
+    for entry in await asyncio.to_thread(lambda: list(walk(ROOT, prefix="files"))):
+        yield entry
+    yield Entry("report.txt", report)
+
+
+async def log_progress(progress: Progress) -> None:
+    """Called after each chunk that was read, and at each member's end; could as well await a database."""
+    log.debug("%s: %d bytes read, %d written in all", progress.entry.name, progress.entry_read, progress.written)
+
+
+class Download:
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        resp.content_type = "application/zip"
+        resp.downloadable_as = "download.zip"
+        resp.stream = async_stream_zip(entries(), compression="deflate", on_progress=log_progress)
+
+
+class UntilTheyLeave:
+    """An ASGI app that cancels another one's answer when the client leaves."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(1)
+
+        async def listen() -> None:
+            while (event := await receive())["type"] != "http.disconnect":
+                await events.put(event)
+
+        listener = asyncio.create_task(listen())
+        answer = asyncio.create_task(self.app(scope, events.get, send))
+        try:
+            await asyncio.wait([listener, answer], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            listener.cancel()
+            answer.cancel()  # nothing happens to one that is done
+            await asyncio.wait([answer])
+        if not answer.cancelled():
+            answer.result()
+
+
+resources = falcon.asgi.App()
+resources.add_route("/", Download())
+app = UntilTheyLeave(resources)
