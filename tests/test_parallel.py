@@ -168,18 +168,21 @@ def test_blocks_that_are_finished_in_reverse_order_come_in_order() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_one_more_block_than_workers_is_in_flight_at_most(workers: int) -> None:
+@pytest.mark.parametrize("engine", ["zlib", "auto"])
+def test_one_more_block_than_workers_is_in_flight_at_most(workers: int, engine: Any) -> None:
+    options = {"workers": workers, "engine": engine}
+    most = {"zlib": [workers + 1], "auto": [workers + 1, workers + 2]}[engine]  # there may be a sample, too
     with occupied() as executor:
-        made = long_stream(workers=workers, executor=executor).read()
-        assert executor.most == workers + 1
-        with long_archive(workers=workers, executor=executor) as archive:
+        made = long_stream(executor=executor, **options).read()
+        assert executor.most in most
+        with long_archive(executor=executor, **options) as archive:
             archive.writestr("second", NOISE * 9)
-        assert executor.most == workers + 1
+        assert executor.most in most
     assert oracles.members(made) == {"first": NOISE, "second": NOISE * 16}
     assert all(future.cancelled() for future in executor.futures)
     with Recording(workers, lambda number, work: work()) as executor:
-        assert long_stream(workers=workers, executor=executor).read() == made
-        assert executor.most <= workers + 1
+        assert long_stream(executor=executor, **options).read() == made
+        assert executor.most <= max(most)
 
 
 @pytest.mark.parametrize("workers", [None, 1, 4])
@@ -316,7 +319,7 @@ def test_memory_is_two_blocks_for_each_worker_and_does_not_grow_with_the_data(wo
         # zlib itself takes 268 KB for each that is at work, and room for its output to grow.
         engines = workers * 3 * BLOCK // 2
         assert most - alone <= 2 * BLOCK * (workers + 2) + engines, workers
-    assert peak(2, entries(24 << 20)) <= peaks[2] + 3 * BLOCK
+    assert peak(2, entries(24 << 20)) <= peaks[2] + 5 * BLOCK
 
 
 def test_the_measurement_sees_blocks_that_are_kept() -> None:

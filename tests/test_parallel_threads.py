@@ -92,7 +92,7 @@ def test_as_many_workers_as_usable_cores_by_default() -> None:
     cores = usable_cores()
     assert cores == len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores >= 1
     with occupied() as executor:
-        long_stream(workers=None, executor=executor, count=cores + 9).read()
+        long_stream(workers=None, executor=executor, count=cores + 9, engine="zlib").read()
     assert executor.most == cores + 1
 
 

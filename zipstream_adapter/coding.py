@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED
 
 from .compress import AUTO, Compressor, check_level, make_compressor, method_number
-from .engines import Engine, Tuned, check_engine, choose_engine, deflate_block, try_engines
+from .engines import DEFAULT_LEVEL, Engine, Tuned, check_engine, choose_engine, deflate_block
+from .mixture import candidates, try_engines
 from .parallel import BLOCK, BlockDeflate, InOrder, Workers
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Coding:
             return make_compressor(method, level)
         check_level(method_number(method), level)
         tuned = choose_engine(self._engine, level)
-        deflate = BlockDeflate(tuned, self._workers, partial(try_engines, level) if self._engine == "auto" else None)
+        level = DEFAULT_LEVEL if level is None else level
+        choosing = self._engine == "auto" and candidates(level)
+        deflate = BlockDeflate(tuned, self._workers, partial(try_engines, level) if choosing else None)
         return deflate if method == ZIP_DEFLATED else StoreOrDeflate(tuned, deflate)
 
     def small(self, method: int, level: int | None) -> Callable[[list[bytes]], list[Coded]] | None:

@@ -31,8 +31,8 @@ class Tuned(NamedTuple):
 
 
 # By level, the fastest first: what compresses to at most 1 % more than zlib does at that level, on texts as a whole, on
-# binaries, and on logs, CSV and JSON. Where none of them is installed, zlib it is. Short members get these.
-# Measured by tests/benchmarks/levels.py.
+# binaries, and on logs, CSV and JSON. Where none of them is installed, zlib it is. Short members, and the first blocks
+# of long ones (see `zipstream_adapter.mixture`), get these. Measured by tests/benchmarks/levels.py.
 _AUTO: dict[int, tuple[Tuned, ...]] = {
     1: (Tuned("zlib-ng", 2), Tuned("isal", 3)),
     2: (Tuned("zlib-ng", 3),),
@@ -44,24 +44,6 @@ _AUTO: dict[int, tuple[Tuned, ...]] = {
     8: (Tuned("zlib-ng", 7),),
     9: (Tuned("zlib-ng", 7),),
 }
-# By level, the fastest first: what does so on some data only, and so is tried on a sample of the long member's own.
-_TRIED: dict[int, tuple[Tuned, ...]] = {
-    1: (Tuned("isal", 1), Tuned("isal", 2), Tuned("isal", 3), Tuned("zlib-ng", 2), Tuned("zlib-ng", 3)),
-    2: (Tuned("isal", 2), Tuned("isal", 3), Tuned("zlib-ng", 2), Tuned("zlib-ng", 3)),
-    3: (Tuned("isal", 3), Tuned("zlib-ng", 2), Tuned("zlib-ng", 3)),
-    4: (Tuned("zlib-ng", 3), Tuned("zlib-ng", 4), Tuned("zlib-ng", 5)),
-    5: (Tuned("zlib-ng", 4), Tuned("zlib-ng", 5), Tuned("zlib-ng", 6)),
-    6: (Tuned("zlib-ng", 5), Tuned("zlib-ng", 6), Tuned("zlib-ng", 7)),
-    7: (Tuned("zlib-ng", 6), Tuned("zlib-ng", 7)),
-    8: (Tuned("zlib-ng", 7), Tuned("zlib-ng", 8)),
-    9: (Tuned("zlib-ng", 7), Tuned("zlib-ng", 8)),
-}
-# How much of zlib's output each may make of the sample: what is in the table for all data has all of the 1 %, and what
-# is faster than that has to do better, ISA-L most of all, whose output differs most from one part of a file to another.
-_TOLERANCE = {"isal": 0.985, "zlib-ng": 1.007}
-_TOLERANCE_OF_THE_TABLE = 1.012
-# Bytes that are tried.
-SAMPLE = 1 << 16
 DEFAULT_LEVEL = 6
 _ISAL_LEVELS = 3
 
@@ -69,7 +51,7 @@ _ISAL_LEVELS = 3
 def check_engine(engine: Engine) -> None:
     """Refuse an `engine` that is none, and, with an ImportError that names the extra, one that is not installed."""
     check_choice("engine", engine, get_args(Engine))
-    if engine != "auto" and not _is_installed(engine):
+    if engine != "auto" and not is_installed(engine):
         raise ImportError(
             f"engine={engine!r} is not installed: install the extra 'fast' (pip install 'zipstream-adapter[fast]'), or "
             "choose engine='auto', which takes the fastest that is there"
@@ -84,25 +66,9 @@ def choose_engine(engine: str, level: int | None) -> Tuned:
     """
     level = DEFAULT_LEVEL if level is None else level
     if engine == "auto":
-        fitting = (tuned for tuned in _AUTO[level] if _is_installed(tuned.engine))
+        fitting = (tuned for tuned in _AUTO[level] if is_installed(tuned.engine))
         return next(fitting, Tuned("zlib", level))
     return Tuned(engine, min(level, _ISAL_LEVELS) if engine == "isal" else level)
-
-
-def try_engines(level: int | None, sample: bytes, dictionary: bytes) -> Tuned:
-    """What "auto" comes to for data like `sample`: the fastest that makes at most 1 % more of it than zlib does."""
-    level = DEFAULT_LEVEL if level is None else level
-    candidates = [tuned for tuned in _TRIED[level] if _is_installed(tuned.engine)]
-    zlibs = Tuned("zlib", level)
-    if candidates:
-        size = len(deflate_block(*zlibs, sample, dictionary, False))
-        tolerances = dict(_TOLERANCE)
-        for tuned in candidates:
-            if tuned in _AUTO[level]:
-                tolerances[tuned.engine] = _TOLERANCE_OF_THE_TABLE  # and so for what is slower
-            if len(deflate_block(*tuned, sample, dictionary, False)) <= size * tolerances[tuned.engine]:
-                return tuned
-    return zlibs
 
 
 def deflate_block(engine: str, level: int, data: Buffer, dictionary: bytes, last: bool) -> bytes:
@@ -123,7 +89,8 @@ def deflate_block(engine: str, level: int, data: Buffer, dictionary: bytes, last
 
 
 @cache
-def _is_installed(engine: str) -> bool:
+def is_installed(engine: str) -> bool:
+    """Whether `engine` can be had here."""
     try:
         _module(engine)
     except ImportError:

@@ -17,8 +17,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from .engines import SAMPLE, WINDOW, Tuned, deflate_block
+from .engines import WINDOW, Tuned, deflate_block
 from .errors import OptionError
+from .mixture import SAMPLE, Mixture, Tried
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 BLOCK = 1 << 18
 
 T = TypeVar("T")
-Tune = Callable[[bytes, bytes], Tuned]
+Try = Callable[[bytes, bytes], list[Tried]]  # on a sample, and the data before it
 
 
 def usable_cores() -> int:
@@ -252,20 +253,24 @@ class InOrder(Generic[T]):
 class BlockDeflate:
     """A compressor of one member, by `tuned`, in blocks that `workers` share. Members under a block need none.
 
-    tune: what (a sample of a block, the data before it) shall be deflated by; asked where a member passes a block, and
-    every so many blocks again, since data can change on its way.
+    try_engines: what tries engines on the member's own data, where it passes a block. What comes of it holds from a few
+    blocks later on, however early it is known: the bytes must not depend on who was fast.
     """
 
-    _FIRST_TUNED, _TUNED_EVERY = 1, 128
+    # Before which blocks, counted from 0, something is tried, and for how many blocks it is under way.
+    _TRIED_FIRST, _TRIED_EVERY, _TAKES = frozenset({1, 4, 8, 12, 16, 24, 40, 48}), 32, 2
 
-    def __init__(self, tuned: Tuned, workers: Workers, tune: Tune | None = None) -> None:
-        self._tuned = tuned
-        self._tune = tune
+    def __init__(self, tuned: Tuned, workers: Workers, try_engines: Try | None = None) -> None:
+        self._mixture = Mixture(tuned)
+        self._try = try_engines
         self._count = 0  # of blocks
         self._parts: list[bytes] = []
         self._size = 0
         self._dictionary = b""
         self._blocks: InOrder[bytes] = InOrder(workers)
+        self._tried: InOrder[list[Tried]] = InOrder(workers)
+        self._known: list[list[Tried]] = []  # what was tried at once, where there are no workers
+        self._learns_at = 0
 
     def compress(self, data: Buffer) -> bytes:
         """Add `data`; returns what is finished by now, in order."""
@@ -285,9 +290,10 @@ class BlockDeflate:
 
     def flush(self) -> bytes:
         """The rest: what is in flight, and the last block, which may be empty."""
+        self._tried.close()
         rest = b"".join(self._parts)
         if not self._blocks:
-            return deflate_block(*self._tuned, rest, self._dictionary, True)
+            return deflate_block(*self._mixture.next(), rest, self._dictionary, True)
         return b"".join([*self._start(rest, last=True), *self._blocks.finish()])
 
     def effort(self, size: int | None) -> int:
@@ -304,16 +310,27 @@ class BlockDeflate:
     def follow(self, block: bytes) -> None:
         """Go on behind `block`, a whole one that somebody else has deflated."""
         self._count += 1
+        self._mixture.next()
         self._dictionary = block[-WINDOW:]
 
     def close(self) -> None:
         """Give up."""
+        self._tried.close()
         self._blocks.close()
 
     def _start(self, block: bytes, *, last: bool) -> list[bytes]:
-        if self._tune is not None and self._count % self._TUNED_EVERY == self._FIRST_TUNED and not last:
-            self._tuned = self._tune(block[:SAMPLE], self._dictionary)
+        if self._try is not None and not last:
+            self._tune(self._try, block)
         self._count += 1
-        work = partial(deflate_block, *self._tuned, block, self._dictionary, last)
+        work = partial(deflate_block, *self._mixture.next(), block, self._dictionary, last)
         self._dictionary = block[-WINDOW:]
         return self._blocks.start(work)
+
+    def _tune(self, try_engines: Try, block: bytes) -> None:
+        if self._count == self._learns_at:
+            for tried in self._known + self._tried.finish():
+                self._mixture.learn(tried)
+        if self._count in self._TRIED_FIRST or (self._count and self._count % self._TRIED_EVERY == 0):
+            sample = block[WINDOW : WINDOW + SAMPLE]
+            self._known = self._tried.start(partial(try_engines, sample, block[:WINDOW]))
+            self._learns_at = self._count + self._TAKES

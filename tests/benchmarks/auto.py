@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.auto [--size MIB] [--levels 1,6,9]
 
-The table that short members get is measured by `tests.benchmarks.levels`; longer ones are tried on their own data.
+The table that short members get is measured by `tests.benchmarks.levels`; longer ones get mixtures, by their own data.
 """
 
 from __future__ import annotations
