@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import aiofiles.os
 import pytest
 
 from tests import oracles
 from tests.async_sources import on_disk
 from tests.loops import own_pool, run
 from tests.strategies import noise
-from zipstream_adapter import Entry, SourceChangedError, async_stream_zip, stream_zip
+from zipstream_adapter import Entry, SourceChangedError, aio_files, async_stream_zip, stream_zip
+from zipstream_adapter.source import FILE_READ
 
 DATE = 1_000_000_000
 
@@ -150,3 +154,75 @@ def test_files_are_opened_off_the_loop(tmp_path: Path, prefetch: int) -> None:
     assert len(oracles.members(run(main()))) == 10
     assert len(_WATCHED) >= 10
     assert threading.get_ident() not in [thread for _, thread in _WATCHED]
+
+
+# Several chunks to a hop.
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, pause: float = 0) -> list[int]:
+    """How many chunks each hop to a thread has read; `pause`: seconds that each of them takes."""
+    hops: list[int] = []
+    read, read_some = os.read, aio_files._read_some
+
+    def slow(descriptor: int, size: int) -> bytes:
+        if size == FILE_READ:
+            time.sleep(pause)
+        return read(descriptor, size)
+
+    def some(descriptor: int, size: int, count: int) -> list[bytes]:
+        chunks = read_some(descriptor, size, count)
+        hops.append(len(chunks))
+        return chunks
+
+    monkeypatch.setattr(os, "read", slow)
+    monkeypatch.setattr(aio_files, "_read", aiofiles.os.wrap(some))
+    return hops
+
+
+def long_file(folder: Path, chunks: int) -> Path:
+    path = folder / f"{chunks} chunks"
+    path.write_bytes(noise(3, 1 << 16) * (chunks * FILE_READ >> 16))
+    return path
+
+
+def test_a_long_file_is_read_several_chunks_to_a_hop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hops = recorded(monkeypatch)
+    path = long_file(tmp_path, 20)
+    made = run(archive_of(Entry("a", path, modified=DATE)))
+    assert made == stream_zip([Entry("a", path, modified=DATE)]).read()
+    assert sum(hops) == 21  # the last says that there is no more
+    assert hops[:2] == [1, 2]
+    assert max(hops) * FILE_READ * 2 <= 1 << 22
+    assert len(hops) < 12
+
+
+def test_where_many_files_are_being_read_none_is_read_far_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = long_file(tmp_path, 12)
+    most = 0
+
+    async def read_slowly(number: int) -> int:
+        nonlocal most
+        total = 0
+        async with async_stream_zip([Entry(str(number), path)], lookahead=0) as stream:
+            async for chunk in stream:
+                total += len(chunk)
+                most = max(most, sum(reader.ahead for reader in aio_files._files.values()))
+                await asyncio.sleep(0)
+        return total
+
+    async def crowd() -> list[int]:
+        return await asyncio.gather(*map(read_slowly, range(40)))
+
+    hops = recorded(monkeypatch)
+    assert min(run(crowd())) > 12 * FILE_READ
+    assert most <= 1 << 24
+    assert len(hops) > 40 * 6
+    assert not aio_files._files
+
+
+def test_a_slow_file_is_handed_over_as_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hops = recorded(monkeypatch, pause=0.01)
+    run(archive_of(Entry("a", long_file(tmp_path, 6))))
+    assert hops == [1] * 7

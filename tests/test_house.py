@@ -24,7 +24,7 @@ ORDER: list[set[str]] = [
     {"engines", "entry"},
     {"describe", "mixture", "source", "walk"},
     {"parallel"},
-    {"aio_threads", "prefetch"},
+    {"aio_files", "aio_threads", "prefetch"},
     {"coding"},
     {"member"},
     {"archive"},

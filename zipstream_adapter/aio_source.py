@@ -17,9 +17,10 @@ import aiofiles
 import aiofiles.os
 from aiofiles.base import AiofilesContextManager, AsyncBase
 
+from .aio_files import FileReader
 from .aio_wait import called, kept, to_the_end
 from .entry import Entry
-from .source import FILE_READ, FileFacts, OpenSource, close_of, facts_of, not_a_file, read_small, size_of
+from .source import FileFacts, OpenSource, close_of, facts_of, not_a_file, read_small, size_of
 
 # Small pieces that come at once are joined to this many bytes, so that each costs less than a hop to a thread.
 JOINED = 1 << 16
@@ -69,7 +70,13 @@ class AsyncSource:
         self._holds = False  # whether there is anything to let go of
         self._chunk: Callable[[], Awaitable[Any]]  # raises StopAsyncIteration at the end
         self._ended: Exception | None = None
+        self._reader: FileReader | None = None
         self._held: Any = None  # what was opened, and is nobody's yet
+
+    @property
+    def ahead(self) -> int:
+        """Bytes that it is worth reading ahead of demand."""
+        return self._reader.ahead if self._reader else 0
 
     async def open(self, on_thread: OnThread) -> AsyncSource | OpenSource:
         """Open it; returns what is to be read: this, or what its callable came to, where that is not asynchronous.
@@ -153,7 +160,9 @@ class AsyncSource:
         info = await to_the_end(_fstat(file.fileno()))
         self.facts = facts_of(info)
         self.size = info.st_size or None  # what says 0 may be a file that is made as it is read
-        self._chunk = self._reads(file.read, max(self._read_size, FILE_READ), on_thread=True)
+        self._reader = reader = FileReader(file, self._read_size)
+        self._exit.callback(reader.close)
+        self._chunk = self._reads(lambda _: reader.next(), 0, on_thread=False)
 
     def _iterate(self, source: AsyncIterable[Any]) -> None:
         self._close_later(source)

@@ -73,6 +73,8 @@ class OpenSource:
         facts: what a file says of itself, else None.
     """
 
+    ahead = 0  # bytes that it is worth reading ahead of demand
+
     def __init__(self, entry: Entry, read_size: int = _SMALLEST_READ, *, given: tuple[Any] | None = None) -> None:
         """`given`: what the entry's callable has returned, where it was called already."""
         self.size: int | None = None
