@@ -1,81 +1,63 @@
-"""Files read for an event loop, through aiofiles: several chunks at a time, since each hop to a thread takes as long as
-reading one.
-"""
+"""Files for an event loop: aiofiles opens and closes them; they are read where the work on their data is done."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections import deque
-from functools import cache
+import stat
 from typing import Any
 
+import aiofiles
 import aiofiles.os
 
-from .aio_wait import to_the_end
-from .source import FILE_READ
+from .aio_wait import closed, kept, to_the_end
+from .source import FILE_READ, facts_of, not_a_file
 
-# Bytes that all files of the process together are read ahead by, at most; beyond it, none is read ahead of demand.
-_SHARED = 1 << 24
-# Bytes that one is.
-_MOST_AHEAD = 1 << 22
-# The block that the C library shall have seen: see `_keep_pages`.
-_KEPT = 1 << 21
-# Seconds that a hop reads on for, where the file is slow.
-_LONGEST_HOP = 0.005
-# Files that are being read now. Not a count: threads with event loops of their own change it.
-_files: dict[int, FileReader] = {}
+_fstat = aiofiles.os.wrap(os.fstat)
 
 
-class FileReader:
-    """The chunks of `file`, one that aiofiles has opened: FILE_READ bytes each, or `size` if that is more."""
+class OpenFile:
+    """A file that aiofiles has opened: an iterator of its chunks, for threads.
 
-    def __init__(self, file: Any, size: int) -> None:
-        _keep_pages()
-        self._file = file
-        self._size = max(size, FILE_READ)
-        self._count = 0  # chunks of the last hop
-        self._chunks: deque[bytes] = deque()
-        _files[id(self)] = self
+    To read it through aiofiles would take a hop to a thread for each chunk, which is longer than reading one; and what
+    is read on one core is slow to work on on another.
 
-    @property
-    def ahead(self) -> int:
-        """Bytes that it wants to be ahead of demand by now."""
-        return self._count * self._size if self._count > 1 else 0
-
-    async def next(self) -> bytes:
-        """The next chunk; b"" at the end."""
-        if not self._chunks:
-            most = min(_MOST_AHEAD, _SHARED // len(_files)) // (2 * self._size)
-            self._count = max(1, min(2 * self._count, most))
-            self._chunks.extend(await to_the_end(_read(self._file.fileno(), self._size, self._count)))
-        return self._chunks.popleft()
-
-    def close(self) -> None:
-        """Let go of what is not asked for any more; the file is its owner's to close."""
-        _files.pop(id(self), None)
-        self._chunks.clear()
-
-
-@cache
-def _keep_pages() -> None:
-    """Have the C library keep what is freed, once for the process, where it learns how much from the largest block yet.
-
-    glibc gives back all that is free at the end of a thread's heap beyond twice that: each hop would have to be given
-    its pages anew, which takes longer than reading into them.
+    Attributes:
+        size: bytes in it; None where it says 0, as one does that is made as it is read.
+        facts: what it says of itself.
     """
-    bytes(_KEPT)
+
+    in_memory = False
+
+    def __init__(self, handle: Any, info: os.stat_result, read_size: int) -> None:
+        self.handle = handle
+        self.facts = facts_of(info)
+        self.size = info.st_size or None
+        self.read_size = max(read_size, FILE_READ)
+        self._descriptor = handle.fileno()
+
+    def __next__(self) -> bytes:
+        chunk = os.read(self._descriptor, self.read_size)
+        if not chunk:
+            raise StopIteration
+        return chunk
+
+    async def close(self) -> None:
+        """Close it; further calls do nothing."""
+        await closed(self.handle.close())
 
 
-def _read_some(descriptor: int, size: int, count: int) -> list[bytes]:
-    """Up to `count` chunks of `size` bytes each; the last is less where the file ends."""
-    chunks = []
-    until = time.monotonic() + _LONGEST_HOP
-    for _ in range(count):
-        chunks.append(os.read(descriptor, size))
-        if len(chunks[-1]) < size or time.monotonic() > until:
-            break
-    return chunks
-
-
-_read = aiofiles.os.wrap(_read_some)
+async def open_file(name: str, path: os.PathLike[Any], read_size: int) -> OpenFile:
+    """The file at `path`, for the entry `name`."""
+    # A named pipe that nobody writes to has to be refused, not waited for.
+    info = await to_the_end(aiofiles.os.stat(path))
+    if not stat.S_ISREG(info.st_mode):
+        raise not_a_file(name, os.fspath(path), info.st_mode)
+    opened: list[Any] = []
+    try:
+        await kept(aiofiles.open(path, "rb", buffering=0), opened.append)
+        info = await to_the_end(_fstat(opened[0].fileno()))
+        return OpenFile(opened[0], info, read_size)
+    except BaseException:
+        for handle in opened:
+            await closed(handle.close())
+        raise

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterat
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .aio_files import OpenFile, open_file
 from .aio_prefetch import END, AsyncPrefetcher, FetchedSource
 from .aio_source import OnThread, is_asynchronous, read_small_file
 from .aio_wait import called, closed, to_the_end
@@ -19,7 +20,7 @@ from .entry import Entry
 from .pipeline import Producer, Source, check_entries, close_items
 from .prefetch import AHEAD
 from .source import OpenSource
-from .steps import OFFLOAD, OFFLOAD_CLOSING, SMALL_EFFORT, Steps
+from .steps import OFFLOAD, OFFLOAD_CLOSING, OFFLOAD_WORK, SMALL_EFFORT, Steps
 
 if TYPE_CHECKING:
     from .options import Options
@@ -102,6 +103,9 @@ class AsyncProducer(Producer):
         return (yield from super()._coerce(item))
 
     def _open(self, entry: Entry) -> Generator[Any, Any, Source]:
+        if not entry.is_dir and isinstance(entry.source, os.PathLike):
+            file: Source = yield OnLoop(partial(open_file, entry.name, entry.source, self._sink.chunk_size))
+            return file
         if not entry.is_dir and is_asynchronous(entry.source):
             return (yield from self._opened((yield OnLoop(partial(self._fetch, entry, 0)))))
         if type(entry.source) is not bytes:
@@ -109,6 +113,9 @@ class AsyncProducer(Producer):
         return (yield from super()._open(entry))
 
     def _pull(self, source: Any) -> Generator[Any, Any, Any]:
+        if isinstance(source, OpenFile):
+            yield OFFLOAD_WORK
+            return next(source, None)
         if isinstance(source, OpenSource):
             if not source.in_memory:
                 yield OFFLOAD

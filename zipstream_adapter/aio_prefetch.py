@@ -56,7 +56,7 @@ class FetchedSource:
 
     async def _read_on(self, source: AsyncSource | OpenSource) -> None:
         while True:
-            while self._held >= max(self._ahead, source.ahead) and not self._wanted:
+            while self._held >= self._ahead and not self._wanted:
                 await self._change()
             chunk = await self._next_of(source)
             if chunk is None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import stat
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -17,10 +16,10 @@ import aiofiles
 import aiofiles.os
 from aiofiles.base import AiofilesContextManager, AsyncBase
 
-from .aio_files import FileReader
+from .aio_files import open_file
 from .aio_wait import called, kept, to_the_end
 from .entry import Entry
-from .source import FileFacts, OpenSource, close_of, facts_of, not_a_file, read_small, size_of
+from .source import FileFacts, OpenSource, close_of, read_small, size_of
 
 # Small pieces that come at once are joined to this many bytes, so that each costs less than a hop to a thread.
 JOINED = 1 << 16
@@ -31,7 +30,6 @@ _LONGEST_JOIN = 0.1
 _MOST_WRAPPERS = 8
 
 _read_small = aiofiles.os.wrap(read_small)
-_fstat = aiofiles.os.wrap(os.fstat)
 
 OnThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
@@ -70,13 +68,7 @@ class AsyncSource:
         self._holds = False  # whether there is anything to let go of
         self._chunk: Callable[[], Awaitable[Any]]  # raises StopAsyncIteration at the end
         self._ended: Exception | None = None
-        self._reader: FileReader | None = None
         self._held: Any = None  # what was opened, and is nobody's yet
-
-    @property
-    def ahead(self) -> int:
-        """Bytes that it is worth reading ahead of demand."""
-        return self._reader.ahead if self._reader else 0
 
     async def open(self, on_thread: OnThread) -> AsyncSource | OpenSource:
         """Open it; returns what is to be read: this, or what its callable came to, where that is not asynchronous.
@@ -150,19 +142,10 @@ class AsyncSource:
         return held
 
     async def _open_path(self, path: os.PathLike[Any]) -> None:
-        # A named pipe that nobody writes to has to be refused, not waited for.
-        info = await to_the_end(aiofiles.os.stat(path))
-        if not stat.S_ISREG(info.st_mode):
-            raise not_a_file(self._entry.name, os.fspath(path), info.st_mode)
-        await kept(aiofiles.open(path, "rb", buffering=0), self._take)
-        file = self._taken()
-        self._close_later(file)
-        info = await to_the_end(_fstat(file.fileno()))
-        self.facts = facts_of(info)
-        self.size = info.st_size or None  # what says 0 may be a file that is made as it is read
-        self._reader = reader = FileReader(file, self._read_size)
-        self._exit.callback(reader.close)
-        self._chunk = self._reads(lambda _: reader.next(), 0, on_thread=False)
+        file = await open_file(self._entry.name, path, self._read_size)
+        self._close_later(file.handle)
+        self.facts, self.size = file.facts, file.size
+        self._chunk = self._reads(file.handle.read, file.read_size, on_thread=True)
 
     def _iterate(self, source: AsyncIterable[Any]) -> None:
         self._close_later(source)

@@ -51,7 +51,7 @@ class SharedPool:
         self._size = size
         self._lock = threading.RLock()
         self._executor: Executor | None = None
-        self._leases = 0
+        self.leases = 0  # archives that have asked for the threads and not given them back
         self.generation = 0
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
@@ -63,7 +63,7 @@ class SharedPool:
                 from concurrent.futures import ThreadPoolExecutor  # with logging behind it: not for every import
 
                 self._executor = ThreadPoolExecutor(self._size(), thread_name_prefix=self._name)
-            self._leases += 1
+            self.leases += 1
             return self._executor
 
     def give_back(self, generation: int) -> None:
@@ -71,8 +71,8 @@ class SharedPool:
         with self._lock:
             if generation != self.generation:
                 return  # of the parent process, which has it still
-            self._leases -= 1
-            if self._leases:
+            self.leases -= 1
+            if self.leases:
                 return
             executor, self._executor = self._executor, None
         if executor is not None:
@@ -84,7 +84,7 @@ class SharedPool:
         """In a forked child, where no thread has come along, and the lock may have been held by one."""
         self._lock = threading.RLock()
         self._executor = None
-        self._leases = 0
+        self.leases = 0
         self.generation += 1
 
 

@@ -22,7 +22,7 @@ from .options import Options, Progress, Skipped
 from .prefetch import Prefetcher
 from .quick import QuickMembers
 from .source import FileFacts, OpenSource, close_of
-from .steps import OFFLOAD, OFFLOAD_CLOSING, SMALL_EFFORT, Abandoned, Steps
+from .steps import OFFLOAD, OFFLOAD_CLOSING, OFFLOAD_WORK, SMALL_EFFORT, Abandoned, Steps
 
 # Replacements from on_error that may fail in a row before the last error is raised.
 _MOST_REPLACEMENTS = 8
@@ -185,7 +185,7 @@ class Producer:
             while (chunk := (yield from self._pull(source)) if offloads else next(source, None)) is not None:
                 for piece in member.pieces(chunk):
                     if offloads and member.effort(len(piece)) > SMALL_EFFORT:
-                        yield OFFLOAD
+                        yield OFFLOAD_WORK
                     member.add(piece)
                     if sink.has_chunks or self._is_late():
                         yield from self._ready()

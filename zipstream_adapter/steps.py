@@ -10,13 +10,19 @@ Steps = Generator[Any, Any, None]
 
 
 class Offload:
-    """A request: what follows is more work than going to another thread, or may block."""
+    """A request: what follows is more work than going to another thread, or may block.
 
-    def __init__(self, closing: bool = False) -> None:
-        self.closing = closing  # whether it has to be done, whatever else happens
+    Attributes:
+        is_work: whether it is work, and nothing to wait for.
+        closing: whether it has to be done, whatever else happens.
+    """
+
+    def __init__(self, *, is_work: bool = False, closing: bool = False) -> None:
+        self.is_work = is_work
+        self.closing = closing
 
 
-OFFLOAD, OFFLOAD_CLOSING = Offload(), Offload(closing=True)
+OFFLOAD, OFFLOAD_WORK, OFFLOAD_CLOSING = Offload(), Offload(is_work=True), Offload(closing=True)
 # Bytes of stored data that are less work than going to another thread, and so may be done where the event loop runs;
 # of data that is compressed, a 64th of them.
 SMALL_EFFORT = 1 << 16
