@@ -20,7 +20,7 @@ from .web_fields import DEFAULT_FILENAME
 _PLAIN_FILENAME = re.compile(r"[\w(][\w .()+,-]{0,50}\.zip", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """A GET or HEAD that wants an archive.
 
@@ -35,8 +35,8 @@ class Request:
 
     method: str
     path: str
-    query: str
-    headers: Mapping[str, str]
+    query: str = field(repr=False)  # these can carry secrets
+    headers: Mapping[str, str] = field(repr=False)
     root: str = ""
     raw: Any = field(default=None, repr=False)
 

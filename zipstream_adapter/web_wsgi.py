@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .entry import described
-from .errors import OptionError
+from .errors import OptionError, ZipStreamError
 from .stream import stream_zip
 from .web_answer import Body
 from .web_fields import by_lower_name
@@ -22,9 +22,9 @@ def wsgi_app(resolve: Callable[[Request], Any], **options: Any) -> WSGIApplicati
     """A WSGI application that sends what `resolve` finds, to be served by itself or mounted in any framework.
 
     GET and HEAD are answered, with conditions and ranges as `respond` does; other methods get 405. The first bytes are
-    made before the headers leave, so that what fails until then is the server's 500. What fails later comes out of the
-    iterator, so that the server breaks the transfer. `close`, which the server calls whatever happens, closes what is
-    open.
+    made before the headers leave, so that what fails until then is the server's 500 (an OSError comes as a
+    ZipStreamError, which carries it). What fails later comes out of the iterator, so that the server breaks the
+    transfer. `close`, which the server calls whatever happens, closes what is open.
 
     Args:
         resolve: called with a `Request`; returns an iterable of entries (sent as `stream_zip` makes it of them), a
@@ -38,13 +38,16 @@ def wsgi_app(resolve: Callable[[Request], Any], **options: Any) -> WSGIApplicati
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         request = _request(environ)
-        answer = refused(request.method) or answer_to(request, resolve(request), stream)
-        body = answer.body()
         try:
-            begun = _Begun(body)
+            answer = refused(request.method) or answer_to(request, resolve(request), stream)
+            begun = _Begun(answer.body())
+        except OSError as exc:
+            # gunicorn would take it for the connection's, which it closes without an answer.
+            raise ZipStreamError(f"the answer to {request} failed before its first byte: {exc!r}") from exc
+        try:
             start_response(answer.status_line, list(answer.headers.items()))
         except BaseException:
-            body.close()
+            begun.close()
             raise
         return begun
 
@@ -56,7 +59,11 @@ class _Begun:
 
     def __init__(self, body: Body) -> None:
         self._body = body
-        first = next(body, None)
+        try:
+            first = next(body, None)
+        except BaseException:
+            body.close()
+            raise
         self._chunks = iter(()) if first is None else itertools.chain((first,), body)
 
     def __iter__(self) -> _Begun:
