@@ -163,8 +163,9 @@ def test_what_fails_later_comes_out_of_the_iterator() -> None:
     started = Started()
     body = wsgi_app(lambda request: layout)(ENVIRON, started)
     assert started.with_[0][0] == "200 OK"
-    with pytest.raises(OSError, match="the disk broke"):
+    with pytest.raises(ZipStreamError, match="the disk broke") as caught:
         list(body)
+    assert isinstance(caught.value.__cause__, OSError)
     body.close()  # type: ignore[attr-defined]
     assert (len(layout.opened), layout.closed) == (1, 1)
 

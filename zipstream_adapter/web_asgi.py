@@ -6,16 +6,16 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from .aio import async_stream_zip
 from .aio_threads import StepThreads
 from .aio_wait import closed, settled
 from .entry import described
 from .errors import OptionError
-from .web_answer import Answer
+from .web_answer import Answer, is_layout
 from .web_fields import by_lower_name
-from .web_request import Request, answer_to, refused
+from .web_request import Download, Request, answer_to, refused
 
 Message = Mapping[str, Any]
 Scope = Mapping[str, Any]
@@ -101,11 +101,15 @@ async def _gone(receive: Receive) -> None:
 
 async def _respond(scope: Scope, resolve: Callable[[Request], Any], stream: Callable[[Any], Any], send: Send) -> None:
     request = _request(scope)
-    answer = refused(request.method)
-    if answer is None:
-        found = await _resolved(resolve, request)
-        answer = answer_to(request, found, stream)
+    answer = refused(request.method) or await _answer_to(request, await _resolved(resolve, request), stream)
     await _send(answer, send)
+
+
+async def _answer_to(request: Request, found: Any, stream: Callable[[Any], Any]) -> Answer:
+    """The answer; that of a layout is made on a thread, as its tag is worked out from all of its members."""
+    make = partial(answer_to, request, found, stream)
+    archive = found.archive if isinstance(found, Download) else found
+    return cast(Answer, await _on_thread(make)) if is_layout(archive) else make()
 
 
 async def _send(answer: Answer, send: Send) -> None:
@@ -132,15 +136,16 @@ async def _send(answer: Answer, send: Send) -> None:
 
 async def _resolved(resolve: Callable[[Request], Any], request: Request) -> Any:
     """What `resolve` gives: an asynchronous one on the loop, any other on a thread."""
-    if _is_asynchronous(resolve):
-        found = resolve(request)
-    else:
-        threads = StepThreads()
-        try:
-            found = await threads.run(partial(resolve, request))
-        finally:
-            threads.close()
+    found = resolve(request) if _is_asynchronous(resolve) else await _on_thread(partial(resolve, request))
     return await found if inspect.isawaitable(found) else found
+
+
+async def _on_thread(function: Callable[[], Any]) -> Any:
+    threads = StepThreads()
+    try:
+        return await threads.run(function)
+    finally:
+        threads.close()
 
 
 def _is_asynchronous(function: Any) -> bool:

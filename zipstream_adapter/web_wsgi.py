@@ -22,9 +22,9 @@ def wsgi_app(resolve: Callable[[Request], Any], **options: Any) -> WSGIApplicati
     """A WSGI application that sends what `resolve` finds, to be served by itself or mounted in any framework.
 
     GET and HEAD are answered, with conditions and ranges as `respond` does; other methods get 405. The first bytes are
-    made before the headers leave, so that what fails until then is the server's 500 (an OSError comes as a
-    ZipStreamError, which carries it). What fails later comes out of the iterator, so that the server breaks the
-    transfer. `close`, which the server calls whatever happens, closes what is open.
+    made before the headers leave, so that what fails until then is the server's 500. What fails later comes out of the
+    iterator, so that the server breaks the transfer. `close`, which the server calls whatever happens, closes what is
+    open. An OSError, which servers would take for the connection's, comes as the cause of a ZipStreamError.
 
     Args:
         resolve: called with a `Request`; returns an iterable of entries (sent as `stream_zip` makes it of them), a
@@ -42,8 +42,7 @@ def wsgi_app(resolve: Callable[[Request], Any], **options: Any) -> WSGIApplicati
             answer = refused(request.method) or answer_to(request, resolve(request), stream)
             begun = _Begun(answer.body())
         except OSError as exc:
-            # gunicorn would take it for the connection's, which it closes without an answer.
-            raise ZipStreamError(f"the answer to {request} failed before its first byte: {exc!r}") from exc
+            raise _not_the_connections(exc) from exc
         try:
             start_response(answer.status_line, list(answer.headers.items()))
         except BaseException:
@@ -52,6 +51,11 @@ def wsgi_app(resolve: Callable[[Request], Any], **options: Any) -> WSGIApplicati
         return begun
 
     return app
+
+
+def _not_the_connections(exc: OSError) -> ZipStreamError:
+    """What to raise for a failure of ours that servers (gunicorn) would take for the connection's, and keep quiet."""
+    return ZipStreamError(f"the answer failed: {exc!r}")
 
 
 class _Begun:
@@ -70,7 +74,10 @@ class _Begun:
         return self
 
     def __next__(self) -> bytes:
-        return next(self._chunks)
+        try:
+            return next(self._chunks)
+        except OSError as exc:
+            raise _not_the_connections(exc) from exc
 
     def close(self) -> None:
         self._body.close()
