@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.http import parse_options_header
 
-from tests.layouts import CHANGED, CHANGED_FIELD
+from tests.layouts import CHANGED, CHANGED_FIELD, BytesLayout
 from zipstream_adapter import EntryTypeError, OptionError
 from zipstream_adapter.web import respond, zip_headers
 from zipstream_adapter.web_fields import by_lower_name, byte_ranges, check_filename, holds_etag, http_date
@@ -166,10 +166,13 @@ def test_a_date_is_a_datetime() -> None:
     ],
 )  # fmt: skip
 def test_fields_that_cannot_be_given(extra: Any) -> None:
-    from tests.layouts import BytesLayout
-
     with pytest.raises(OptionError, match="header "):
         respond(BytesLayout(b"data"), "GET", filename="a.zip", extra=extra)
+
+
+def test_fields_are_a_mapping() -> None:
+    with pytest.raises(EntryTypeError, match="give a mapping"):
+        respond(BytesLayout(b"data"), "GET", filename="a.zip", extra=[("Vary", "Cookie")])  # type: ignore[arg-type]
 
 
 def test_a_requests_fields_from_any_framework() -> None:

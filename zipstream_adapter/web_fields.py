@@ -133,6 +133,8 @@ def _decimal(size: int) -> str:
 
 def check_extra(extra: Mapping[str, str]) -> dict[str, str]:
     """Refuse fields of the user's that could not be sent as they are, or would contradict ours."""
+    if not isinstance(extra, Mapping):
+        raise EntryTypeError(f"extra header fields {described(extra)}: give a mapping from name to value")
     for name, value in extra.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise OptionError(f"header {name!r}: this is no field name (RFC 9110 section 5.1)")
