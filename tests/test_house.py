@@ -20,7 +20,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # A room imports from those above it, never from its neighbours in a row or from below.
 ORDER: list[set[str]] = [
     {"aio_wait", "checksum", "errors", "records", "steps"},
-    {"compress", "dates", "names", "sink"},
+    {"compress", "dates", "lookahead", "names", "sink"},
     {"engines", "entry"},
     {"describe", "parallel", "source", "walk"},
     {"aio_threads", "prefetch"},

@@ -10,7 +10,7 @@ from .compress import check_level, method_number
 from .engines import Engine
 from .entry import Entry, check_archive_comment
 from .errors import OptionError
-from .member import DEFAULT_LOOKAHEAD
+from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .prefetch import check_prefetch
 from .quick import StreamArchive
