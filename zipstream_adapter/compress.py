@@ -7,7 +7,7 @@ never on how the data was cut: the same input gives the same archive.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
 
@@ -44,6 +44,11 @@ def method_number(compression: int | str) -> int:
         known = ", ".join(f"{name!r} ({number})" for name, number in METHODS.items() if number != AUTO) + ", 'auto'"
         raise OptionError(f"compression={compression!r} is not a method this package writes: use one of {known}")
     return number
+
+
+def method_name(number: int) -> str:
+    """The name of a method by its number."""
+    return _NAMES[number]
 
 
 def check_level(method: int | None, level: int | None) -> None:
@@ -107,7 +112,9 @@ class StoredBlocks:
         return min(size, block * cls._BLOCK + max(0, within - cls._HEAD.size))
 
     @classmethod
-    def coded_part(cls, data: Iterable[Buffer], size: int, start: int, stop: int) -> Iterator[Buffer]:
+    def coded_part(
+        cls, data: Iterable[bytes | memoryview], size: int, start: int, stop: int
+    ) -> Generator[bytes | memoryview, None, None]:
         """The bytes from `start` to `stop` of what `size` bytes of data are coded to.
 
         data: chunks of just the data between the `data_place` of one and that of the other.
@@ -116,6 +123,8 @@ class StoredBlocks:
         for chunk in data:
             with memoryview(chunk) as view:
                 done = 0
+                if not view:
+                    yield b""  # which says that it takes time
                 while done < len(view):
                     if not room:
                         head, room = cls._head_at(size, at, stop)
@@ -126,6 +135,7 @@ class StoredBlocks:
                         yield piece
         while at < stop:  # heads, or the ends of them, behind which nothing is asked for
             head, _ = cls._head_at(size, at, stop)
+            assert head, "less data than that"
             at += len(head)
             yield head
 

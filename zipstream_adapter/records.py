@@ -180,14 +180,14 @@ def put_crc(rows: bytearray, at: int, crc: int) -> None:
     _CRC.pack_into(rows, at + _CRC_IN_ROW, crc)
 
 
-def read_row(rows: bytes, at: int) -> tuple[ZipInfo, int]:
+def read_row(rows: bytes | bytearray, at: int) -> tuple[ZipInfo, int]:
     """What the row at `at` says, and where the next one begins. Not by `zipfile`, which minds what is in an extra."""
     fields = _ROW.unpack_from(rows, at)
     at += _ROW.size
     name_size, extra_size, comment_size = fields[12:15]
     parts = []
     for size in (name_size, extra_size, comment_size):
-        parts.append(rows[at : at + size])
+        parts.append(bytes(rows[at : at + size]))
         at += size
     name, extra, comment = parts
     time, date = fields[7:9]
@@ -204,6 +204,13 @@ def read_row(rows: bytes, at: int) -> tuple[ZipInfo, int]:
     info.volume, info.internal_attr, info.external_attr, info.header_offset = fields[15:19]
     _widen(info)
     return info, at
+
+
+def member_of_row(rows: bytes | bytearray, at: int) -> ZipInfo:
+    """The member whose row begins at `at`, as `local_header` and `data_descriptor` take it."""
+    info, _ = read_row(rows, at)
+    info.extract_version = 0  # a row's own can be what its offset needs, of which a local header says nothing
+    return info
 
 
 def _widen(info: ZipInfo) -> None:
