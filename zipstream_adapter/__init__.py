@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Zip64RequiredError,
         ZipStreamError,
     )
+    from .layout import LayoutEntry, ZipLayout
     from .options import Progress, Skipped
     from .stream import ZipStream, stream_zip
     from .walk import walk
@@ -42,6 +43,7 @@ __all__ = [
     "EntryError",
     "EntryTypeError",
     "IntegrityError",
+    "LayoutEntry",
     "LimitError",
     "NotAFileError",
     "OptionError",
@@ -56,6 +58,7 @@ __all__ = [
     "UnsafeLinkError",
     "UnsafeNameError",
     "Zip64RequiredError",
+    "ZipLayout",
     "ZipStream",
     "ZipStreamError",
     "async_stream_zip",
@@ -73,6 +76,7 @@ _ROOMS = {
     "EntryError": "errors",
     "EntryTypeError": "errors",
     "IntegrityError": "errors",
+    "LayoutEntry": "layout",
     "LimitError": "errors",
     "NotAFileError": "errors",
     "OptionError": "errors",
@@ -87,6 +91,7 @@ _ROOMS = {
     "UnsafeLinkError": "errors",
     "UnsafeNameError": "errors",
     "Zip64RequiredError": "errors",
+    "ZipLayout": "layout",
     "ZipStream": "stream",
     "ZipStreamError": "errors",
     "async_stream_zip": "aio",

@@ -15,7 +15,7 @@ from .aio_threads import StepThreads
 from .aio_wait import called
 from .engines import Engine
 from .errors import PoisonedError, StreamClosedError, StreamStateError
-from .member import DEFAULT_LOOKAHEAD
+from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .options import Options, Skipped
 from .sink import DEFAULT_CHUNK_SIZE

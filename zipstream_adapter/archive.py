@@ -24,7 +24,8 @@ from .coding import Coding
 from .compress import AUTO, METHODS, method_number
 from .engines import Engine
 from .errors import EntryError, LimitError, OptionError, PoisonedError, StreamStateError, Zip64RequiredError
-from .member import DEFAULT_LOOKAHEAD, MemberWriter, check_lookahead
+from .lookahead import DEFAULT_LOOKAHEAD, check_lookahead
+from .member import MemberWriter
 from .names import check_storable
 from .records import (
     DOS_DIRECTORY,

@@ -18,15 +18,16 @@ from .errors import (
     CRC32MismatchError,
     EntryTypeError,
     IntegrityError,
-    OptionError,
     PoisonedError,
     SizeMismatchError,
     SourceChangedError,
     StreamStateError,
     Zip64RequiredError,
 )
+from .lookahead import outlasts
 from .parallel import BlockDeflate
 from .records import DESCRIPTOR_FLAG, LIMIT32, data_descriptor, local_header, needs_zip64
+from .sink import Gap
 from .source import LARGEST_PIECE, close_of, flat_view, slices
 
 if TYPE_CHECKING:
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
     from .sink import FileSink, StreamSink
 
-DEFAULT_LOOKAHEAD = 65536
-# A header that waits for compressed output waits for no more than this many times as much input.
-INPUT_PER_LOOKAHEAD = 16
 # Seconds after which what is there is handed over, however little it is.
 PATIENCE = 0.1
 # The checksums of the extra `fast` are at least so many times as fast as zlib's.
@@ -47,13 +45,6 @@ _FAST_CHECKSUM = 8
 _COMPRESSION_EFFORT = 64
 # Bytes that go through checksum and compressor, or are copied, at a time.
 STEP = 1 << 16
-
-
-def check_lookahead(lookahead: int) -> int:
-    """Refuse a lookahead that is no number of bytes."""
-    if not isinstance(lookahead, int) or isinstance(lookahead, bool) or lookahead < 0:
-        raise OptionError(f"lookahead={lookahead!r}: give a number of bytes, 0 or more")
-    return lookahead
 
 
 class Archive(Protocol):
@@ -98,8 +89,7 @@ class MemberWriter(io.BufferedIOBase):
         self._zip64 = zip64
         self._lookahead = lookahead
         self._crc32 = fastest_crc32()
-        self._held: list[tuple[bytes, bool]] | None = []
-        self._held_size = 0
+        self._held: list[tuple[bytes | Gap, bool]] | None = []
         self._size = self._compressed = self._crc = 0
         self._over = self._broken = False
         self._emitted = time.monotonic()
@@ -178,14 +168,7 @@ class MemberWriter(io.BufferedIOBase):
             raise
 
     def _step(self, data: bytes | memoryview) -> None:
-        size = self._size + len(data)
-        if self._promised_size is not None and size > self._promised_size:
-            raise self._mismatch("more than")
-        if self._info.filename.endswith("/") and size:
-            raise EntryTypeError(f"entry {self.name!r} is a directory, by the slash at its end, and has no data")
-        if size >= LIMIT32:
-            self._refuse_zip64(size, "has grown to a size in bytes of")
-        self._size = size
+        self._grow(len(data))
         self._crc = self._crc32(data, self._crc)
         if self._compressor is not None:
             coded = self._compressor.compress(data)
@@ -196,6 +179,31 @@ class MemberWriter(io.BufferedIOBase):
             self._emit(data, whole=len(data) >= self._sink.chunk_size)
         else:
             self._emit(bytes(data))  # only what cannot change any more may be kept without a copy
+
+    def _grow(self, by: int) -> None:
+        size = self._size + by
+        if self._promised_size is not None and size > self._promised_size:
+            raise self._mismatch("more than")
+        if self._info.filename.endswith("/") and size:
+            raise EntryTypeError(f"entry {self.name!r} is a directory, by the slash at its end, and has no data")
+        if size >= LIMIT32:
+            self._refuse_zip64(size, "has grown to a size in bytes of")
+        self._size = size
+
+    def skip(self, size: int, coded: int) -> None:
+        """Stand in for `size` bytes of data, all there are, which come to `coded` bytes: on a sink that takes a `Gap`.
+
+        With the promised CRC-32, or 0.
+        """
+        self._refuse_if_over()
+        try:
+            self._grow(size)
+            self._crc = self._promised_crc or 0
+            self._put(Gap(coded), coded, whole=False)
+            self._compressor = None
+        except BaseException:
+            self._break()
+            raise
 
     def _is_awaited(self) -> bool:
         """Whether somebody may be waiting for this archive's first bytes, or for its next ones for long."""
@@ -220,20 +228,18 @@ class MemberWriter(io.BufferedIOBase):
     def _emit(self, data: bytes, whole: bool = False) -> None:
         if data:
             self._emitted = time.monotonic()
-        self._compressed += len(data)
+        self._put(data, len(data), whole)
+
+    def _put(self, data: bytes | Gap, size: int, whole: bool) -> None:
+        self._compressed += size
         if self._compressed >= LIMIT32:
             self._refuse_zip64(self._compressed, "has grown to a compressed size in bytes of")
         if self._held is None:
             self._sink.write(data, whole=whole)
             return
-        self._held.append((data, whole and len(data) > STEP))
-        self._held_size += len(data)
-        # The bounds are on totals, never on pieces: how the data was cut must not show. What has no data waits for
-        # its end, always: some readers refuse an empty member with a descriptor.
-        if self._size and (
-            self._held_size > self._lookahead
-            or self._size > self._lookahead * INPUT_PER_LOOKAHEAD
-            or (self._promises_all and (self._promised_size or 0) > self._lookahead)
+        self._held.append((data, whole and size > STEP))
+        if outlasts(self._lookahead, self._size, self._compressed) or (
+            self._size and self._promises_all and (self._promised_size or 0) > self._lookahead
         ):
             self._release()
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zipfile import ZIP_STORED
 
 from .compress import check_level, method_number
 from .engines import Engine
 from .entry import Entry, check_archive_comment
 from .errors import OptionError
-from .member import DEFAULT_LOOKAHEAD
+from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .prefetch import check_prefetch
 from .quick import StreamArchive
@@ -48,6 +48,7 @@ class Progress(NamedTuple):
     read_total: int | None
 
 
+Kind = TypeVar("Kind", bound=StreamArchive)
 OnError = Callable[[Any, Exception], Entry | None]
 OnProgress = Callable[[Progress], object]
 
@@ -81,9 +82,9 @@ class Options(NamedTuple):
                 raise OptionError(f"{name}={callback!r}: give a function, or None")
         return self
 
-    def archive(self) -> StreamArchive:
-        """An empty archive to the options' taste."""
-        archive = StreamArchive(
+    def archive(self, kind: type[Kind]) -> Kind:
+        """An empty archive of that kind, to the options' taste."""
+        archive = kind(
             compression=self.compression,
             compresslevel=self.level,
             lookahead=self.lookahead,

@@ -20,7 +20,7 @@ from .member import PATIENCE, MemberWriter
 from .names import NameRegistry
 from .options import Options, Progress, Skipped
 from .prefetch import Prefetcher
-from .quick import QuickMembers
+from .quick import QuickMembers, StreamArchive
 from .source import FileFacts, OpenSource, close_of
 from .steps import OFFLOAD, OFFLOAD_CLOSING, SMALL_EFFORT, Abandoned, Steps
 
@@ -43,7 +43,7 @@ class Producer:
 
     def __init__(self, entries: Iterable[Any], options: Options) -> None:
         self.skipped: list[Skipped] = []
-        self.archive = options.archive()
+        self.archive = options.archive(StreamArchive)
         self._sink = self.archive.sink
         self._entries = self._check_entries(entries)
         self._names = NameRegistry(options.names, options.duplicates)
@@ -142,7 +142,7 @@ class Producer:
                 yield from self._write(entry)
                 return
             except Exception as exc:
-                _note(exc, self._entry, position)
+                note_on(exc, self._entry, position)
                 if self._options.on_error is None or not self._forgivable:
                     raise
                 if replacements == _MOST_REPLACEMENTS:
@@ -332,7 +332,8 @@ class Producer:
         yield
 
 
-def _note(exc: Exception, entry: Entry | None, position: int) -> None:
+def note_on(exc: Exception, entry: Entry | None, position: int) -> None:
+    """Name the entry on what it has raised, or its position where it could not be made one."""
     if entry is None:
         exc.add_note(f"(item {position} of entries, counted from 0)")
     elif not isinstance(exc, ZipStreamError) or repr(entry.name) not in str(exc):

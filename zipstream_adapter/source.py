@@ -42,13 +42,18 @@ def facts_of(info: os.stat_result) -> FileFacts:
     return FileFacts(info.st_size, date_of(info), info.st_mode)
 
 
+def open_to_read(path: Any) -> int:
+    """A descriptor of what is at `path`, whatever that is, without waiting for it."""
+    return os.open(path, _OPEN_FLAGS | _NO_WAIT)
+
+
 def read_small(path: os.PathLike[Any], limit: int) -> tuple[bytes, FileFacts] | None:
     """The regular file at `path`, read at once, where it has less than `limit` bytes; None for whatever is not so.
 
     `OpenSource` says what ails it.
     """
     try:
-        descriptor = os.open(path, _OPEN_FLAGS | _NO_WAIT)
+        descriptor = open_to_read(path)
     except Exception:  # whatever a path object of somebody's own may raise, too
         return None
     try:
@@ -177,7 +182,7 @@ class OpenSource:
 
     def _descriptor(self, path: Any) -> int:
         try:
-            return os.open(path, _OPEN_FLAGS | _NO_WAIT)
+            return open_to_read(path)
         except OSError as exc:
             if exc.errno == errno.ENXIO:  # a socket
                 raise not_a_file(self._name, path, os.stat(path).st_mode) from exc

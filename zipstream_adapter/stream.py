@@ -9,7 +9,7 @@ from zipfile import ZIP_STORED, ZipInfo
 
 from .engines import Engine
 from .errors import PoisonedError, StreamClosedError, StreamStateError
-from .member import DEFAULT_LOOKAHEAD
+from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .options import OnError, OnProgress, Options, Skipped
 from .pipeline import Producer
