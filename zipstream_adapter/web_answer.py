@@ -48,7 +48,7 @@ Archive = Layout | ZipStream | AsyncZipStream
 
 def is_layout(archive: Any) -> TypeGuard[Layout]:
     """Whether ranges can be had of `archive`."""
-    return hasattr(archive, "iter_range") and hasattr(archive, "aiter_range")
+    return hasattr(archive, "iter_range")
 
 
 @dataclass(frozen=True)
