@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tests.layouts import BytesLayout, archive
-from tests.loops import other_tasks, run, step_threads, until
+from tests.loops import StepLoop, other_tasks, run, step_threads, until
 from tests.oracles import members
 from zipstream_adapter import EntryTypeError, OptionError, async_stream_zip, stream_zip
 from zipstream_adapter.web import Download, Request, asgi_app
@@ -244,6 +244,32 @@ def test_an_end_while_a_source_waits_closes_it(how: str) -> None:
 
     run(main())
     assert not step_threads()
+
+
+@pytest.mark.parametrize("how", ["the client goes", "the task is cancelled"])
+def test_an_end_at_any_step_closes_all(how: str) -> None:
+    """Whatever is under way then: resolving on a thread, the first bytes, sending."""
+    ended_early = 0
+    for step in range(1, 80):
+        loop, layout = StepLoop(), BytesLayout(DATA, chunk=100)
+
+        async def main(step: int = step, loop: StepLoop = loop, layout: BytesLayout = layout) -> bool:
+            client = Client(asgi_app(lambda request: layout))
+            task = asyncio.ensure_future(client._app(client.scope, client.receive, client.send))
+            loop.in_steps(step, client.gone.set if how == "the client goes" else task.cancel)
+            await asyncio.wait((task,), timeout=30)
+            loop.forget()
+            assert not other_tasks()
+            assert layout.closed == len(layout.opened)
+            if not task.cancelled():
+                task.result()
+            whole = bool(client.sent) and not client.sent[-1].get("more_body", True)
+            assert not whole or client.body == DATA
+            return not whole
+
+        ended_early += run(main(), lambda loop=loop: loop)  # type: ignore[misc]
+        assert not step_threads()
+    assert 10 < ended_early < 79
 
 
 def test_a_client_that_goes_while_resolving() -> None:

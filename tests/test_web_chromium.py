@@ -84,9 +84,9 @@ async def download(address: str, url: str, home: Path) -> list[dict[str, Any]]:
 def test_chromium_knows_the_length_and_the_name(tmp_path: Path, path: str, name: str) -> None:
     (home := tmp_path / "home").mkdir()
     data = whole() if name == "layout.zip" else archive()
-    with serve(gunicorn("tests.web_servers:wsgi()", "gthread"), tmp_path, {"CONTROL": str(tmp_path)}) as server:
-        with chromium(home) as address:
-            begun, *progress = run(asyncio.wait_for(download(address, server.url + path, home), PATIENCE * 2))
+    command = gunicorn("tests.web_servers:wsgi()", "gthread")
+    with serve(command, tmp_path, {"CONTROL": str(tmp_path)}) as server, chromium(home) as address:
+        begun, *progress = run(asyncio.wait_for(download(address, server.url + path, home), PATIENCE * 2))
     assert begun["suggestedFilename"] == name
     assert {each["totalBytes"] for each in progress} == {len(data)}
     assert (progress[-1]["state"], progress[-1]["receivedBytes"]) == ("completed", len(data))
