@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import sys
 from array import array
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +15,8 @@ from zipfile import ZIP_STORED
 
 from .entry import Entry
 from .errors import OptionError
+from .layout_file import open_ranges
+from .layout_parts import Part, Parts
 from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .options import Options
@@ -173,6 +176,32 @@ class ZipLayout:
             for chunk in chunks:
                 if chunk:
                     yield chunk
+
+    def aiter_range(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
+        """`iter_range` for an event loop: files are read, and checksums found, on the threads that all streams share.
+
+        A cancellation waits for the step that is under way, and closes what is open.
+        """
+        from .layout_aio import offloaded  # asyncio is for those who want it
+
+        return offloaded(self._maker.chunks(*self._checked(start, stop), self._chunk_size))
+
+    def open(self) -> io.BufferedReader:
+        """The archive as a seekable, read-only binary file. Each has a place, and an open source, of its own.
+
+        Raises, when it is read, as `iter_range` does, and PoisonedError from then on; LimitError, at once, from 2**63
+        bytes on.
+        """
+        return open_ranges(self._with_data, self.size)
+
+    def parts(self, part_size: int) -> Sequence[Part]:
+        """The archive in parts of `part_size` bytes (the last may be shorter), which can be sent away and made there.
+
+        A part that has to know a CRC-32 which is neither declared nor found yet reads all of that member's data, there;
+        one of the central directory that of all members whose rows it has: `find_checksums` first saves that. (What is
+        in memory is seen to here.)
+        """
+        return Parts(self._maker, self.size, part_size, self._chunk_size)
 
     def find_checksums(self) -> None:
         """Read, now, all data whose CRC-32 is neither declared nor found yet."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from .entry import MAX_SIZE, Entry, described
@@ -41,7 +43,7 @@ def measured(entry: Entry) -> Measured:
     elif isinstance(source, os.PathLike):
         found = _measured_file(entry.name, os.fspath(source))
     else:
-        size = len(source) if type(source) is bytes else _size_in_memory(source)
+        size = len(source) if type(source) is bytes else None if _is_function(source) else _size_in_memory(source)
         found = Measured(source, size, size)
     if found.size is None:
         found = found._replace(size=entry.size, promised=entry.size)
@@ -57,6 +59,11 @@ def check_size(entry: Entry, size: int | None) -> None:
     """Refuse data of another `size` than the declared one."""
     if entry.size not in (None, size):
         raise SizeMismatchError(f"entry {entry.name!r}: its data has {size} bytes, not the declared {entry.size}")
+
+
+def _is_function(source: Any) -> bool:
+    """Whether it can be nothing else; what else can be called is looked at more closely."""
+    return type(source) in (FunctionType, MethodType, partial)
 
 
 def _measured_file(name: str, path: Any) -> Measured:
@@ -95,7 +102,7 @@ def rereadable(entry: Entry, found: Measured) -> Measured:
     What is in memory and could change is copied.
     """
     source = entry.source
-    if entry.is_dir or type(source) is bytes or isinstance(source, os.PathLike):
+    if entry.is_dir or type(source) is bytes or _is_function(source) or isinstance(source, os.PathLike):
         pass
     elif callable(getattr(source, "read", None)) or isinstance(source, Iterator):
         raise EntryTypeError(

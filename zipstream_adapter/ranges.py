@@ -41,11 +41,11 @@ class Maker:
     """
 
     def __init__(self, members: Table, listed: Table, directory: int, end: bytes, end_at: int) -> None:
-        self._members = members
-        self._listed = listed
-        self._directory = directory
-        self._end = end
-        self._end_at = end_at
+        self.members = members
+        self.listed = listed
+        self.directory = directory
+        self.end = end
+        self.end_at = end_at
         self._crc32 = fastest_crc32()
 
     def chunks(self, start: int, stop: int, chunk_size: int) -> Generator[bytes, None, None]:
@@ -67,22 +67,22 @@ class Maker:
     def find_crcs(self, indexes: list[int]) -> Steps:
         """Read those of the listed members whose CRC-32 is not known."""
         for index in indexes:
-            yield from self._find_crc(self._listed, index, self._listed.info(index))
+            yield from self._find_crc(self.listed, index, self.listed.info(index))
 
     def _steps(self, start: int, stop: int) -> Steps:
-        at = min(stop, self._directory)
+        at = min(stop, self.directory)
         if start < at:
             yield from self._of_members(start, at)
-        first, last = max(start, self._directory), min(stop, self._end_at)
+        first, last = max(start, self.directory), min(stop, self.end_at)
         if first < last:
-            yield from self._of_directory(first - self._directory, last - self._directory)
-        if stop > self._end_at:
-            yield self._end[max(0, start - self._end_at) : stop - self._end_at]
+            yield from self._of_directory(first - self.directory, last - self.directory)
+        if stop > self.end_at:
+            yield self.end[max(0, start - self.end_at) : stop - self.end_at]
 
     # Members.
 
     def _of_members(self, start: int, stop: int) -> Steps:
-        table = self._members
+        table = self.members
         index = table.at_offset(start)
         while start < stop:
             begins, ends = table.offsets[index], table.offsets[index + 1]
@@ -92,7 +92,7 @@ class Maker:
 
     def _of_member(self, index: int, start: int, stop: int) -> Steps:
         """The bytes from `start` to `stop` of a member: header, data, and descriptor where it has one."""
-        table = self._members
+        table = self.members
         info, zip64 = table.info(index), table.is_zip64(index)
         head = local_header(info, zip64=zip64)
         behind = len(head) + info.compress_size
@@ -104,8 +104,7 @@ class Maker:
                 head = local_header(info, zip64=zip64)
             yield head[start:stop]
         if start < behind and (stop > len(head) or (stop == len(head) and not info.file_size)):
-            place = max(0, start - len(head)), min(stop, behind) - len(head)
-            yield from self._of_data(index, info, kept, *place)
+            yield from self._of_data(index, info, kept, max(0, start - len(head)), min(stop, behind) - len(head))
         if stop > behind:
             if not table.knows_crc(index):
                 yield from self._find_crc(table, index, info)
@@ -114,17 +113,12 @@ class Maker:
 
     def _of_data(self, index: int, info: ZipInfo, kept: bytes | None, start: int, stop: int) -> Steps:
         """The bytes from `start` to `stop` of a member's data as it is coded. An empty one is looked at, too."""
-        size = info.file_size
-        if info.compress_type == ZIP_STORED:
-            with closing(self._data(index, info, kept, start, stop)) as data:
+        with closing(self._data(index, info, kept, *_data_places(info, start, stop))) as data:
+            if info.compress_type == ZIP_STORED:
                 yield from data
-            return
-        place = StoredBlocks.data_place(size, start), StoredBlocks.data_place(size, stop)
-        with (
-            closing(self._data(index, info, kept, *place)) as data,
-            closing(StoredBlocks.coded_part(data, size, start, stop)) as coded,
-        ):
-            yield from coded
+                return
+            with closing(StoredBlocks.coded_part(data, info.file_size, start, stop)) as coded:
+                yield from coded
 
     def _data(self, index: int, info: ZipInfo, kept: bytes | None, start: int, stop: int) -> Steps:
         """A member's data from `start` to `stop`; its CRC-32 is looked after where that is all of it."""
@@ -134,16 +128,16 @@ class Maker:
             return
         whole = start == 0 and stop == info.file_size
         left, crc = stop - start, 0
-        with self._read(self._members, index, info, start, stop) as chunks:
+        with self._read(self.members, index, info, start, stop) as chunks:
             for chunk in chunks:
                 if whole:
                     crc = self._crc32(chunk, crc)
                 left -= len(chunk)
                 if whole and not left:  # the last of it does not leave before
-                    self._check_crc(self._members, index, info, crc)
+                    self._check_crc(self.members, index, info, crc)
                 yield chunk
         if whole and not info.file_size:
-            self._check_crc(self._members, index, info, 0)
+            self._check_crc(self.members, index, info, 0)
 
     def _find_crc(self, table: Table, index: int, info: ZipInfo) -> Generator[bytes | memoryview, None, bytes | None]:
         """Read a member's data for its CRC-32, which goes into `info`, too. Returns the data where there is little."""
@@ -186,11 +180,44 @@ class Maker:
             return CRC32MismatchError(f"{text}the declared {known:#010x}")
         return SourceChangedError(f"{text}{known:#010x} as before: its source has to give the same data each time")
 
+    # Parts.
+
+    def members_within(self, start: int, stop: int) -> tuple[Table, int]:
+        """The members that have bytes of the archive from `start` to `stop`, and the number of the first."""
+        table, stop = self.members, min(stop, self.directory)
+        if start >= stop:
+            return table.cut(0, 0), 0
+        first = table.at_offset(start)
+        return table.cut(first, table.at_offset(stop - 1) + 1), first
+
+    def listed_within(self, start: int, stop: int) -> tuple[Table, int]:
+        """The members whose rows have some of them, likewise."""
+        table = self.listed
+        start, stop = max(start, self.directory) - self.directory, min(stop, self.end_at) - self.directory
+        if start >= stop:
+            return table.cut(0, 0), 0
+        first = table.at_place(start)
+        return table.cut(first, table.at_place(stop - 1) + 1), first
+
+    def data_within(self, index: int, start: int, stop: int) -> tuple[int, int]:
+        """From where to where the data of a member is that some of them are made of."""
+        table = self.members
+        info = table.info(index)
+        begins = table.offsets[index] + len(local_header(info, zip64=table.is_zip64(index)))
+        first, last = (min(max(0, at - begins), info.compress_size) for at in (start, stop))
+        return _data_places(info, first, last)
+
+    def know_crc(self, index: int) -> None:
+        """Find the CRC-32 of a member whose data is in memory."""
+        if not self.members.knows_crc(index):
+            for _ in self._find_crc(self.members, index, self.members.info(index)):
+                pass
+
     # The central directory.
 
     def _of_directory(self, start: int, stop: int) -> Steps:
         """The bytes from `start` to `stop` of the rows."""
-        table = self._listed
+        table = self.listed
         index = table.at_place(start)
         last = table.at_place(stop - 1) + 1
         while index < last:
@@ -199,3 +226,11 @@ class Maker:
             begins = table.row_places[index]
             yield bytes(table.rows_of(index, following)[max(0, start - begins) : stop - begins])
             index = following
+
+
+def _data_places(info: ZipInfo, start: int, stop: int) -> tuple[int, int]:
+    """Where the data is of which the bytes from `start` to `stop` of a member's coded data are made."""
+    if info.compress_type == ZIP_STORED:
+        return start, stop
+    size = info.file_size
+    return StoredBlocks.data_place(size, start), StoredBlocks.data_place(size, stop)

@@ -15,12 +15,19 @@ from .source import FILE_READ, LARGEST_PIECE, OpenSource, flat_view, open_to_rea
 Chunks = Generator["bytes | memoryview", None, None]
 
 
+class Piece(NamedTuple):
+    """Of data in memory, that from `start` on which is needed."""
+
+    start: int
+    data: bytes
+
+
 class Pin(NamedTuple):
     """What the data of one member has to be.
 
     Attributes:
         name: the member's.
-        source: as `Table.sources` has it.
+        source: as `Table.sources` has it; or a piece of it.
         size: bytes of data.
         date: its file's, in nanoseconds.
         identity: its file's inode; 0 where that does not count.
@@ -44,6 +51,8 @@ def part_of(pin: Pin, start: int, stop: int) -> Chunks:
         return _nothing()
     if type(source) is bytes:
         return slices(memoryview(source)[start:stop], LARGEST_PIECE) if start or stop < len(source) else _whole(source)
+    if type(source) is Piece:
+        return slices(memoryview(source.data)[start - source.start : stop - source.start], LARGEST_PIECE)
     if isinstance(source, str):
         return _file_part(pin, start, stop)
     return _given_part(pin, start, stop)
