@@ -66,10 +66,17 @@ def test_both_ways_give_the_same(how: str, asked: str | None) -> None:
     assert layout.closed == len(layout.opened)
 
 
-def test_a_stream_comes_as_it_is() -> None:
+@BOTH
+def test_a_stream_comes_as_it_is(how: str) -> None:
+    make = async_stream_zip if how == "async" else stream_zip
     entries = [("a.txt", b"a" * 1000), ("b.txt", b"b" * 1000)]
-    assert take(respond(stream_zip(entries), "GET", filename="a.zip"), "sync").startswith(b"PK\3\4")
-    assert take(respond(async_stream_zip(entries), "GET", filename="a.zip"), "async").startswith(b"PK\3\4")
+    answer = respond(make(entries), "GET", filename="a.zip")
+    body = take(answer, how)
+    assert body.startswith(b"PK\3\4")
+    assert answer.headers["Content-Length"] == str(len(body))
+    answer = respond(make(iter(entries)), "GET", filename="a.zip")
+    assert "Content-Length" not in answer.headers
+    assert len(take(answer, how)) == len(body)
 
 
 @BOTH

@@ -13,9 +13,9 @@ from .aio_threads import StepThreads
 from .aio_wait import closed, settled
 from .entry import described
 from .errors import OptionError
-from .web_answer import Answer, is_layout
+from .web_answer import Answer
 from .web_fields import by_lower_name
-from .web_request import Download, Request, answer_to, refused
+from .web_request import Request, answer_to, refused
 
 Message = Mapping[str, Any]
 Scope = Mapping[str, Any]
@@ -101,15 +101,12 @@ async def _gone(receive: Receive) -> None:
 
 async def _respond(scope: Scope, resolve: Callable[[Request], Any], stream: Callable[[Any], Any], send: Send) -> None:
     request = _request(scope)
-    answer = refused(request.method) or await _answer_to(request, await _resolved(resolve, request), stream)
+    answer = refused(request.method)
+    if answer is None:
+        found = await _resolved(resolve, request)
+        # On a thread: sizes are those of files, and a tag is worked out from all members.
+        answer = cast(Answer, await _on_thread(partial(answer_to, request, found, stream)))
     await _send(answer, send)
-
-
-async def _answer_to(request: Request, found: Any, stream: Callable[[Any], Any]) -> Answer:
-    """The answer; that of a layout is made on a thread, as its tag is worked out from all of its members."""
-    make = partial(answer_to, request, found, stream)
-    archive = found.archive if isinstance(found, Download) else found
-    return cast(Answer, await _on_thread(make)) if is_layout(archive) else make()
 
 
 async def _send(answer: Answer, send: Send) -> None:
