@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from werkzeug.http import parse_options_header
 
 from tests.layouts import CHANGED, CHANGED_FIELD, BytesLayout
-from zipstream_adapter import EntryTypeError, OptionError
+from zipstream_adapter import EntryTypeError, OptionError, web
 from zipstream_adapter.web import respond, zip_headers
 from zipstream_adapter.web_fields import by_lower_name, byte_ranges, check_filename, holds_etag, http_date
 
@@ -199,6 +200,11 @@ def test_nothing_in_a_request_makes_them_fail(value: str) -> None:
     http_date(value)
     byte_ranges(value)
     byte_ranges("bytes=" + value)
+
+
+def test_what_the_room_shows() -> None:
+    assert web.__all__ == sorted(web.__all__)
+    assert [name for name in web.__all__ if not inspect.getdoc(getattr(web, name))] == []
 
 
 def test_without_werkzeug_the_extra_is_named() -> None:
