@@ -21,7 +21,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 ORDER: list[set[str]] = [
     {"aio_wait", "checksum", "errors", "records", "steps"},
     {"compress", "dates", "names", "sink"},
-    {"engines", "entry"},
+    {"engines", "fields"},
+    {"entry"},
     {"describe", "parallel", "source", "walk"},
     {"aio_threads", "prefetch"},
     {"coding"},

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import ZIP_STORED
 
 from .compress import check_level, method_number
 from .engines import Engine
-from .entry import Entry, check_archive_comment
+from .entry import Entry, coerce
 from .errors import OptionError
+from .fields import check_archive_comment
 from .member import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .prefetch import check_prefetch
@@ -29,6 +31,8 @@ class Skipped(NamedTuple):
 
 class Progress(NamedTuple):
     """Where a stream stands, after each chunk of data, at each member's end, and at the archive's. Sizes are in bytes.
+
+    Of a raw entry, what counts as data is what its source gives: compressed bytes.
 
     Attributes:
         entry: the entry that is being read, or was read last.
@@ -94,3 +98,29 @@ class Options(NamedTuple):
         )
         archive.comment = self.comment
         return archive
+
+
+def read_total(entries: Iterable[Any]) -> int | None:
+    """Bytes of data in all of `entries`, where each says so without being opened."""
+    if not isinstance(entries, Sequence):
+        return None
+    total = 0
+    for item in entries:
+        size = _stated_size(item)
+        if size is None:
+            return None
+        total += size
+    return total
+
+
+def _stated_size(item: Any) -> int | None:
+    try:
+        entry = coerce(item)
+        if entry.source_size is not None or entry.is_dir:
+            return entry.source_size or 0
+        if isinstance(entry.source, os.PathLike):
+            return os.stat(entry.source).st_size
+        with memoryview(entry.source) as view:
+            return view.nbytes
+    except Exception:  # no buffer; or whatever ails it, which is said when its turn comes
+        return None

@@ -10,15 +10,16 @@ from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterat
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
-from zipfile import ZipInfo
+from zipfile import ZIP_STORED, ZipInfo
 
 from .dates import default_date
-from .describe import amend, describe
-from .entry import Entry, coerce, described
-from .errors import DuplicateNameError, EntryTypeError, SizeMismatchError, ZipStreamError
+from .describe import amend, describe, size_to_read
+from .entry import Entry, coerce
+from .errors import DuplicateNameError, EntryTypeError, ZipStreamError
+from .fields import described
 from .member import PATIENCE, MemberWriter
 from .names import NameRegistry
-from .options import Options, Progress, Skipped
+from .options import Options, Progress, Skipped, read_total
 from .prefetch import Prefetcher
 from .quick import QuickMembers
 from .source import FileFacts, OpenSource, close_of
@@ -223,11 +224,7 @@ class Producer:
 
     def _begin(self, entry: Entry, name: str, source: Source) -> MemberWriter:
         facts = source.facts
-        if None not in (entry.size, source.size) and entry.size != source.size:
-            raise SizeMismatchError(
-                f"entry {entry.name!r}: its data has {source.size} bytes, not the declared {entry.size}"
-            )
-        self._entry_size = entry.size if source.size is None else source.size
+        self._entry_size = size_to_read(entry, source.size)
         date = entry.modified or (facts.modified if facts else default_date())
         mode = entry.mode if entry.mode is not None else (facts.mode if facts else None)
         info = self._describe(name, date, mode, self.archive.compression)
@@ -239,6 +236,7 @@ class Producer:
             crc32=entry.crc32,
             zip64=entry.zip64,
             pinned=facts is not None,
+            raw_size=entry.size if entry.is_raw and entry.compression != ZIP_STORED else None,
         )
         return self._member
 
@@ -269,7 +267,7 @@ class Producer:
             if self.offloads:
                 yield OFFLOAD
             self._members_total = len(self._entries) if isinstance(self._entries, Sequence) else None
-            self._read_total = _read_total(self._entries)
+            self._read_total = read_total(self._entries)
 
     def _report(self, so_far: int) -> Steps:
         """Call `on_progress`; `so_far`: bytes of a member that is not finished."""
@@ -371,29 +369,3 @@ def check_entries(entries: Iterable[Any]) -> Iterable[Any]:
             f"entries={described(entries)} cannot be iterated over: give a list or a generator of entries"
         )
     return entries
-
-
-def _read_total(entries: Iterable[Any]) -> int | None:
-    """Bytes of data in all of `entries`, where each says so without being opened."""
-    if not isinstance(entries, Sequence):
-        return None
-    total = 0
-    for item in entries:
-        size = _stated_size(item)
-        if size is None:
-            return None
-        total += size
-    return total
-
-
-def _stated_size(item: Any) -> int | None:
-    try:
-        entry = coerce(item)
-        if entry.size is not None or entry.is_dir:
-            return entry.size or 0
-        if isinstance(entry.source, os.PathLike):
-            return os.stat(entry.source).st_size
-        with memoryview(entry.source) as view:
-            return view.nbytes
-    except Exception:  # no buffer; or whatever ails it, which is said when its turn comes
-        return None

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dates import date_of
-from .entry import Entry, described
+from .entry import Entry
 from .errors import EntryTypeError, NotAFileError
+from .fields import described
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
