@@ -22,6 +22,7 @@ ORDER: list[set[str]] = [
     {"aio_wait", "checksum", "errors", "records", "steps"},
     {"compress", "dates", "names", "sink"},
     {"engines", "fields"},
+    {"archived"},
     {"entry"},
     {"describe", "parallel", "source", "walk"},
     {"aio_threads", "prefetch"},

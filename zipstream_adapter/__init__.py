@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .archive import StreamingZipFile
     from .entry import Entry
     from .errors import (
+        BadArchiveError,
         CRC32MismatchError,
         DuplicateNameError,
         EntryError,
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncZipStream",
+    "BadArchiveError",
     "CRC32MismatchError",
     "DuplicateNameError",
     "Entry",
@@ -67,6 +69,7 @@ __all__ = [
 # nothing.
 _ROOMS = {
     "AsyncZipStream": "aio",
+    "BadArchiveError": "errors",
     "CRC32MismatchError": "errors",
     "DuplicateNameError": "errors",
     "Entry": "entry",

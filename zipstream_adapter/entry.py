@@ -32,6 +32,7 @@ from .records import LZMA_EOS_FLAG, METHOD_FLAGS
 
 if TYPE_CHECKING:
     from typing import Self
+    from zipfile import ZipFile, ZipInfo
 
     StrPath = str | os.PathLike[str]
 
@@ -163,6 +164,40 @@ class Entry:
         return RawEntry(
             name, source, compression=compression, size=size, crc32=crc32, compressed_size=compressed_size, **options
         )
+
+    @classmethod
+    def copy(cls, zip_file: ZipFile | StrPath, member: str | ZipInfo, name: str | None = None, **options: Any) -> Entry:
+        """A member of another archive, passed on as it is compressed there: raw, unless it is a directory.
+
+        It keeps its date (as its clock showed it), permissions, comment and extra fields, of which those of zip64 and
+        of a name in Unicode are made anew.
+
+        Args:
+            zip_file: an open `zipfile.ZipFile`, which has to stay open until the member's turn is over; or a path,
+                whose directory is read now (not where `member` is a ZipInfo), and which is opened again at the
+                member's turn. From a path, the Entry can be pickled.
+            member: its name, or its ZipInfo (where many are copied from a path, or names stand there twice).
+            name: its new name. Default: the one it has.
+            options: `modified`, `mode`, `comment`, `extra`, `zip64`: in place of what is kept.
+
+        Raises: EntryError for a member that is missing, encrypted, or patched; BadArchiveError where the archive is
+            none; OSError. At the member's turn: BadArchiveError where its local header is missing or another's, or its
+            data cut; SourceChangedError where the file at the path has changed meanwhile.
+        """
+        from . import archived
+
+        unknown = [option for option in options if option not in _KEPT_OPTIONS]
+        if unknown:
+            raise EntryTypeError(
+                f"Entry.copy() takes no option {unknown[0]!r}: the data stays as it is; the options are "
+                f"{', '.join(_KEPT_OPTIONS)}"
+            )
+        info, source = archived.find(zip_file, member)
+        name = info.filename if name is None else name
+        known = archived.described_by(info, options)
+        if info.is_dir():
+            return cls.directory(name, **known)
+        return RawEntry(name, source, **archived.coding_of(info), **known)
 
     @classmethod
     def from_path(cls, path: StrPath, name: str | None = None, **options: Any) -> Self:
@@ -322,6 +357,7 @@ def _from_path_item(path: StrPath) -> Entry:
     return entry
 
 
+_KEPT_OPTIONS = ("modified", "mode", "comment", "extra", "zip64")
 _SOURCE_KEYS = ("source", "file", "stream", "data")
 _OPTION_KEYS = ("size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64")
 
