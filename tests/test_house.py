@@ -25,7 +25,7 @@ ORDER: list[set[str]] = [
     {"archived"},
     {"entry"},
     {"describe", "parallel", "source", "walk"},
-    {"aio_threads", "prefetch"},
+    {"aio_threads", "checksums", "prefetch"},
     {"coding"},
     {"member"},
     {"archive"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .aio import AsyncZipStream, async_stream_zip
     from .archive import StreamingZipFile
+    from .checksums import ChecksumCache
     from .entry import Entry
     from .errors import (
         BadArchiveError,
@@ -39,6 +40,7 @@ __all__ = [
     "AsyncZipStream",
     "BadArchiveError",
     "CRC32MismatchError",
+    "ChecksumCache",
     "DuplicateNameError",
     "Entry",
     "EntryError",
@@ -71,6 +73,7 @@ _ROOMS = {
     "AsyncZipStream": "aio",
     "BadArchiveError": "errors",
     "CRC32MismatchError": "errors",
+    "ChecksumCache": "checksums",
     "DuplicateNameError": "errors",
     "Entry": "entry",
     "EntryError": "errors",

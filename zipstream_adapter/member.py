@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZIP_STORED, ZipInfo
 
-from .checksum import fastest_crc32
+from .checksum import Crc32, fastest_crc32
 from .coding import Coding, StoreOrDeflate
 from .compress import AUTO
 from .errors import (
@@ -56,11 +56,6 @@ def check_lookahead(lookahead: int) -> int:
     return lookahead
 
 
-def _as_it_was(_data: Buffer, crc: int) -> int:
-    """The CRC-32 of data that cannot be looked into."""
-    return crc
-
-
 class Archive(Protocol):
     """What a member needs of its archive."""
 
@@ -100,17 +95,16 @@ class MemberWriter(io.BufferedIOBase):
         self._info = info
         # Of data that is compressed already, nothing is known here but what was said.
         self._raw_size = raw_size
-        is_raw = raw_size is not None
-        self._compressor = None if is_raw else archive.coding.compressor(info.compress_type, level)
+        self._compressor = archive.coding.compressor(info.compress_type, level) if raw_size is None else None
         self._undecided = info.compress_type == AUTO
         self._promised_size, self._promised_crc, self._pinned = size, crc32, pinned
         self._zip64 = zip64
         self._lookahead = lookahead
-        self._crc32 = _as_it_was if is_raw else fastest_crc32()
+        self._crc32: Crc32 = fastest_crc32() if raw_size is None else lambda _, crc: crc
         self._held: list[tuple[bytes, bool]] | None = []
         self._held_size = 0
         self._size = self._compressed = 0
-        self._crc = (crc32 or 0) if is_raw else 0
+        self._crc = 0 if raw_size is None else crc32 or 0
         self._over = self._broken = False
         self._emitted = time.monotonic()
         self._handled = sys.exception()  # whoever opens this may be handling one already
@@ -198,6 +192,8 @@ class MemberWriter(io.BufferedIOBase):
             self._refuse_zip64(size, "has grown to a size in bytes of")
         self._size = size
         self._crc = self._crc32(data, self._crc)
+        if size == self._promised_size:
+            self._check_crc()  # before the last of it leaves
         if self._compressor is not None:
             coded = self._compressor.compress(data)
             if not coded and self._is_awaited():
@@ -316,6 +312,9 @@ class MemberWriter(io.BufferedIOBase):
             raise self._mismatch("not")
         if self._raw_size is not None and not self._size:
             raise SizeMismatchError(f"entry {self.name!r}: its source gave nothing, which no method makes of any data")
+        self._check_crc()
+
+    def _check_crc(self) -> None:
         if self._promised_crc not in (None, self._crc):
             raise CRC32MismatchError(
                 f"entry {self.name!r}: its data has the CRC-32 {self._crc:#010x}, not the declared "

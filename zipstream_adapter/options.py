@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import ZIP_STORED
 
+from .checksums import ChecksumCache
 from .compress import check_level, method_number
 from .engines import Engine
 from .entry import Entry, coerce
@@ -73,12 +74,15 @@ class Options(NamedTuple):
     workers: int | None = None
     executor: Executor | None = None
     prefetch: int = 0
+    checksums: ChecksumCache | None = None
 
     def checked(self) -> Options:
         """These, if they can be; what no archive refuses by itself is refused here."""
         check_level(method_number(self.compression) or None, self.level)
         check_archive_comment(self.comment)
         check_prefetch(self.prefetch)
+        if not isinstance(self.checksums, ChecksumCache | None):
+            raise OptionError(f"checksums={self.checksums!r}: give a ChecksumCache, or None")
         for name in ("on_error", "on_progress"):
             callback = getattr(self, name)
             if callback is not None and not callable(callback):
