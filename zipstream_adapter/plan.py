@@ -197,7 +197,7 @@ class Planner:
 
     @staticmethod
     def _too_large(what: str) -> LimitError:
-        return LimitError(f"{what} passes {MAX_SIZE} bytes, which is more than the format can say")
+        return LimitError(f"{what} has 2**64 bytes or more, which is more than the format can say")
 
 
 def is_short(entry: Entry) -> bool:
