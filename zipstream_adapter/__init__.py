@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .aio import AsyncZipStream, async_stream_zip
     from .archive import StreamingZipFile
+    from .checksums import ChecksumCache
     from .entry import Entry
     from .errors import (
+        BadArchiveError,
         CRC32MismatchError,
         DuplicateNameError,
         EntryError,
@@ -37,7 +39,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncZipStream",
+    "BadArchiveError",
     "CRC32MismatchError",
+    "ChecksumCache",
     "DuplicateNameError",
     "Entry",
     "EntryError",
@@ -70,7 +74,9 @@ __all__ = [
 # nothing.
 _ROOMS = {
     "AsyncZipStream": "aio",
+    "BadArchiveError": "errors",
     "CRC32MismatchError": "errors",
+    "ChecksumCache": "checksums",
     "DuplicateNameError": "errors",
     "Entry": "entry",
     "EntryError": "errors",

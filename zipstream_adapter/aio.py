@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from typing import Self
 
+    from .checksums import ChecksumCache
+
 _NOTHING = memoryview(b"")
 _END = object()
 # Seconds that a stream whose every step is small may keep the event loop from others.
@@ -50,6 +52,7 @@ def async_stream_zip(
     workers: int | None = None,
     executor: Executor | None = None,
     prefetch: int = 0,
+    checksums: ChecksumCache | None = None,
 ) -> AsyncZipStream:
     """A zip archive of `entries`, as an asynchronous iterator of its bytes: `stream_zip` for an event loop.
 
@@ -88,6 +91,7 @@ def async_stream_zip(
         workers=workers,
         executor=executor,
         prefetch=prefetch,
+        checksums=checksums,
     )
 
 

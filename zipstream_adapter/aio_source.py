@@ -151,7 +151,7 @@ class AsyncSource:
         file = self._taken()
         self._close_later(file)
         info = await to_the_end(_fstat(file.fileno()))
-        self.facts = facts_of(info)
+        self.facts = facts_of(info, path)
         self.size = info.st_size or None  # what says 0 may be a file that is made as it is read
         self._chunk = self._reads(file.read, max(self._read_size, FILE_READ), on_thread=True)
 

@@ -25,6 +25,9 @@ _ALIASES = {"store": ZIP_STORED, "deflated": ZIP_DEFLATED}
 _LEVELS = {ZIP_DEFLATED: range(10), ZIP_BZIP2: range(1, 10), ZIP_LZMA: range(10), AUTO: range(1, 10)}
 
 
+_ENCRYPTED = 99  # WinZip's AES
+
+
 class Compressor(Protocol):
     """What a member's data goes through."""
 
@@ -49,6 +52,18 @@ def method_number(compression: int | str) -> int:
 def method_name(number: int) -> str:
     """The name of a method by its number."""
     return _NAMES[number]
+
+
+def raw_method_number(compression: int | str) -> int:
+    """The zip method number of data that is compressed already: a name as above, but "auto", or any number (4.4.5)."""
+    if isinstance(compression, int) and not isinstance(compression, bool) and 0 <= compression <= 0xFFFF:
+        if compression == _ENCRYPTED:
+            raise OptionError(f"compression={compression!r} stands for encrypted data, which is not written")
+        return compression
+    number = method_number(compression)
+    if number == AUTO:
+        raise OptionError(f"compression={compression!r} is no method: say how the data is compressed")
+    return number
 
 
 def check_level(method: int | None, level: int | None) -> None:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZIP_STORED, ZipInfo
 
-from .checksum import fastest_crc32
+from .checksum import Crc32, fastest_crc32
 from .coding import Coding, StoreOrDeflate
 from .compress import AUTO
 from .errors import (
@@ -74,31 +74,36 @@ class MemberWriter(io.BufferedIOBase):
         info: ZipInfo,
         *,
         level: int | None,
-        size: int | None,
-        crc32: int | None,
+        size: int | None = None,
+        crc32: int | None = None,
         zip64: bool | None,
-        pinned: bool,
+        pinned: bool = False,
+        raw_size: int | None = None,
         lookahead: int,
     ) -> None:
         self._archive = archive
         self._sink = archive.sink
         self._info = info
-        self._compressor = archive.coding.compressor(info.compress_type, level)
+        # Of data that is compressed already, nothing is known here but what was said.
+        self._raw_size = raw_size
+        self._compressor = archive.coding.compressor(info.compress_type, level) if raw_size is None else None
         self._undecided = info.compress_type == AUTO
         self._promised_size, self._promised_crc, self._pinned = size, crc32, pinned
         self._zip64 = zip64
         self._lookahead = lookahead
-        self._crc32 = fastest_crc32()
+        self._crc32: Crc32 = fastest_crc32() if raw_size is None else lambda _, crc: crc
         self._held: list[tuple[bytes | Gap, bool]] | None = []
-        self._size = self._compressed = self._crc = 0
+        self._size = self._compressed = 0
+        self._crc = 0 if raw_size is None else crc32 or 0
         self._over = self._broken = False
         self._emitted = time.monotonic()
         self._handled = sys.exception()  # whoever opens this may be handling one already
         info.header_offset = self._sink.tell()
         if info.header_offset >= LIMIT32:
             self._refuse_zip64(info.header_offset, "begins at byte")
-        if size is not None and size >= LIMIT32:
-            self._refuse_zip64(size, "declares a size in bytes of")
+        for declared in (size, raw_size):
+            if declared is not None and declared >= LIMIT32:
+                self._refuse_zip64(declared, "declares a size in bytes of")
 
     @property
     def name(self) -> str:
@@ -115,7 +120,7 @@ class MemberWriter(io.BufferedIOBase):
 
     @property
     def size(self) -> int:
-        """Bytes of data written so far."""
+        """Bytes written to it so far."""
         return self._size
 
     def pieces(self, data: Buffer) -> Iterable[bytes | memoryview]:
@@ -170,6 +175,8 @@ class MemberWriter(io.BufferedIOBase):
     def _step(self, data: bytes | memoryview) -> None:
         self._grow(len(data))
         self._crc = self._crc32(data, self._crc)
+        if self._size == self._promised_size:
+            self._check_crc()  # before the last of it leaves
         if self._compressor is not None:
             coded = self._compressor.compress(data)
             if not coded and self._is_awaited():
@@ -191,10 +198,7 @@ class MemberWriter(io.BufferedIOBase):
         self._size = size
 
     def skip(self, size: int, coded: int) -> None:
-        """Stand in for `size` bytes of data, all there are, which come to `coded` bytes: on a sink that takes a `Gap`.
-
-        With the promised CRC-32, or 0.
-        """
+        """Stand in for all data: `size` bytes, `coded` ones in the archive, with the promised CRC-32. See `Gap`."""
         self._refuse_if_over()
         try:
             self._grow(size)
@@ -251,9 +255,10 @@ class MemberWriter(io.BufferedIOBase):
     def _release(self) -> None:
         """Let the header go before the member's end, and what was held back behind it."""
         info = self._info
+        info.file_size = self._raw_size or self._promised_size or 0
         if self._promises_all:
             info.CRC = self._promised_crc or 0
-            info.file_size = info.compress_size = self._promised_size or 0
+            info.compress_size = self._promised_size or 0
         else:
             info.flag_bits |= DESCRIPTOR_FLAG
         self._let_go(bool(self._zip64) or max(info.file_size, self._promised_size or 0) >= LIMIT32)
@@ -297,7 +302,8 @@ class MemberWriter(io.BufferedIOBase):
         if self._compressor is not None:
             self._emit_coded(self._compressor.flush())
         self._check_promises()
-        info.CRC, info.file_size, info.compress_size = self._crc, self._size, self._compressed
+        info.CRC, info.compress_size = self._crc, self._compressed
+        info.file_size = self._size if self._raw_size is None else self._raw_size
         if self._held is not None:
             self._let_go(bool(self._zip64) or needs_zip64(info))
         elif info.flag_bits & DESCRIPTOR_FLAG:
@@ -307,6 +313,11 @@ class MemberWriter(io.BufferedIOBase):
     def _check_promises(self) -> None:
         if self._promised_size not in (None, self._size):
             raise self._mismatch("not")
+        if self._raw_size is not None and not self._size:
+            raise SizeMismatchError(f"entry {self.name!r}: its source gave nothing, which no method makes of any data")
+        self._check_crc()
+
+    def _check_crc(self) -> None:
         if self._promised_crc not in (None, self._crc):
             raise CRC32MismatchError(
                 f"entry {self.name!r}: its data has the CRC-32 {self._crc:#010x}, not the declared "
@@ -320,7 +331,8 @@ class MemberWriter(io.BufferedIOBase):
                 f"entry {self.name!r}: its file {change} while it was read: it had {self._promised_size} bytes, "
                 f"and gave {gave}. Pass open(path, 'rb') as the source to take what there is"
             )
-        given = f"{self._size} bytes of data" if relation == "not" else "data"
+        data = "data" if self._raw_size is None else "compressed data"
+        given = f"{self._size} bytes of {data}" if relation == "not" else data
         return SizeMismatchError(
             f"entry {self.name!r}: it has {given}, {relation} the declared {self._promised_size} bytes"
         )

@@ -9,8 +9,10 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
-from .entry import MAX_SIZE, Entry, described
-from .errors import CRC32MismatchError, EntryError, EntryTypeError, SizeMismatchError
+from .describe import size_to_read
+from .entry import Entry
+from .errors import CRC32MismatchError, EntryError, EntryTypeError
+from .fields import MAX_SIZE, described
 from .source import FileFacts, OpenSource, facts_of, flat_view, not_a_file, open_to_read, size_of
 
 
@@ -41,24 +43,18 @@ def measured(entry: Entry) -> Measured:
         opened.close()
         found = Measured(None, 0, 0, opened.facts)
     elif isinstance(source, os.PathLike):
-        found = _measured_file(entry.name, os.fspath(source))
+        found = _measured_file(entry)
     else:
         size = len(source) if type(source) is bytes else None if _is_function(source) else _size_in_memory(source)
         found = Measured(source, size, size)
+    size = size_to_read(entry, found.size)
     if found.size is None:
-        found = found._replace(size=entry.size, promised=entry.size)
-    check_size(entry, found.size)
-    if found.size == 0 and entry.crc32:
+        found = found._replace(size=size, promised=size)
+    if size == 0 and entry.crc32 and not entry.is_raw:
         raise CRC32MismatchError(
             f"entry {entry.name!r}: it has no data, and so the CRC-32 0, not the declared {entry.crc32:#010x}"
         )
     return found
-
-
-def check_size(entry: Entry, size: int | None) -> None:
-    """Refuse data of another `size` than the declared one."""
-    if entry.size not in (None, size):
-        raise SizeMismatchError(f"entry {entry.name!r}: its data has {size} bytes, not the declared {entry.size}")
 
 
 def _is_function(source: Any) -> bool:
@@ -66,13 +62,14 @@ def _is_function(source: Any) -> bool:
     return type(source) in (FunctionType, MethodType, partial)
 
 
-def _measured_file(name: str, path: Any) -> Measured:
+def _measured_file(entry: Entry) -> Measured:
+    name, path = entry.name, os.fspath(entry.source)
     info = os.stat(path)
     if not stat.S_ISREG(info.st_mode):
         raise not_a_file(name, path, info.st_mode)
     # A file that is made as it is read, as under /proc, says 0 and gives more.
     size = None if info.st_size == 0 and _gives_data(path) else info.st_size
-    return Measured(os.fsdecode(path), size, size, facts_of(info), info.st_mtime_ns, inode_of(info))
+    return Measured(os.fsdecode(path), size, size, facts_of(info, entry.source), info.st_mtime_ns, inode_of(info))
 
 
 def inode_of(info: os.stat_result) -> int:
@@ -128,5 +125,5 @@ def _joined(entry: Entry, found: Measured) -> Measured:
     for chunk in entry.source:
         size_of(chunk, entry.name)
     data = b"".join(entry.source)
-    check_size(entry, len(data))
+    size_to_read(entry, len(data))
     return found._replace(source=data, size=len(data))

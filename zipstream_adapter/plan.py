@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 from zipfile import ZIP_STORED, ZipInfo
 
 from .compress import coded_size, method_name, method_number
-from .dates import default_date
+from .dates import LocalTime, default_date
 from .describe import amend, describe
-from .entry import MAX_SIZE, Entry, coerce
+from .entry import Entry, coerce
 from .errors import EntryError, LimitError, ZipStreamError
+from .fields import MAX_SIZE
 from .lookahead import outlasts
 from .names import NameRegistry
 from .pinned import Measured, measured
@@ -19,7 +20,7 @@ from .pipeline import check_entries, close_items, note_on
 from .quick import StreamArchive
 from .records import DESCRIPTOR_FLAG, LIMIT32, Rows, Template
 from .sink import Gap, SkippingSink
-from .table import ZIP64, Table
+from .table import RAW, ZIP64, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,7 @@ class Planner:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._method = method_number(options.compression)
         self._archive = options.archive(PlannedArchive)
         self._sink = cast("SkippingSink", self._archive.sink)
         self._names = NameRegistry(options.names, options.duplicates)
@@ -97,15 +99,8 @@ class Planner:
         options, facts = self._options, found.facts
         size = found.size
         assert size is not None
-        method = options.compression if entry.compression is None else entry.compression
-        method = ZIP_STORED if entry.is_dir else method_number(method)
-        level = options.level if entry.level is None else entry.level
-        coded = coded_size(method, level, size)
-        if coded is None:
-            raise EntryError(
-                f"entry {entry.name!r}: how small its data gets with compression={method_name(method)!r}, "
-                f"level={level} is known only once that is done: use 'stored' here, or 'deflate' with level=0"
-            )
+        method = ZIP_STORED if entry.is_dir else self._method if entry.compression is None else entry.compression
+        coded = size if entry.is_raw else self._coded(entry, method, size)
         if self._sink.tell() + coded > MAX_SIZE:
             raise self._too_large(f"entry {entry.name!r}: with it, the archive")
         date = entry.modified or (facts.modified if facts else self._default_date())
@@ -118,6 +113,17 @@ class Planner:
             self._add_short(template, name.encode("ascii"), entry.crc32, size, coded)
         else:
             self._add_any(entry, name, date, mode, found, coded)
+
+    def _coded(self, entry: Entry, method: int, size: int) -> int:
+        level = self._options.level if entry.level is None else entry.level
+        coded = coded_size(method, level, size)
+        if coded is None:
+            raise EntryError(
+                f"entry {entry.name!r}: how small its data gets with compression={method_name(method)!r}, "
+                f"level={level} is known only once that is done: use 'stored' here, 'deflate' with level=0, or "
+                "Entry.raw for what is compressed already"
+            )
+        return coded
 
     def _add_short(self, template: Template, name: bytes, crc: int | None, size: int, coded: int) -> None:
         """The short way, as `QuickMembers` goes it."""
@@ -134,6 +140,7 @@ class Planner:
         options, archive = self._options, self._archive
         info = self._describe(name, date, mode, archive.compression)
         amend(info, entry)
+        is_raw = entry.is_raw and entry.compression != ZIP_STORED
         member = archive.begin(
             info,
             level=options.level if entry.level is None else entry.level,
@@ -141,11 +148,12 @@ class Planner:
             crc32=entry.crc32,
             zip64=entry.zip64,
             pinned=found.facts is not None,
+            raw_size=entry.size if is_raw else None,
         )
         assert found.size is not None
         member.skip(found.size, coded)
         member.complete()
-        self.table.add(info.header_offset, entry.crc32, ZIP64 if archive.was_zip64 else 0)
+        self.table.add(info.header_offset, entry.crc32, (ZIP64 if archive.was_zip64 else 0) | (RAW if is_raw else 0))
 
     def _template(self, date: datetime, mode: int, method: int, late: bool) -> Template:
         key = (date, mode, method, late)
@@ -167,7 +175,7 @@ class Planner:
         return self._now
 
     def _note_date(self, date: datetime) -> None:
-        if self.latest is None or date > self.latest:
+        if type(date) is not LocalTime and (self.latest is None or date > self.latest):
             self.latest = date
 
     def finish(self) -> tuple[int, bytes]:
@@ -189,12 +197,13 @@ class Planner:
 
     @staticmethod
     def _too_large(what: str) -> LimitError:
-        return LimitError(f"{what} passes {MAX_SIZE} bytes, which is more than the format can say")
+        return LimitError(f"{what} has 2**64 bytes or more, which is more than the format can say")
 
 
 def is_short(entry: Entry) -> bool:
     """Whether a `Template` can say all that there is to say of the entry's member."""
-    return not (entry.comment or entry.extra or entry.zip64 is not None or entry.is_dir)
+    rest = entry.comment or entry.extra or entry.zip64 is not None or entry.is_dir or entry.is_raw
+    return not rest and type(entry.modified) is not LocalTime
 
 
 def plan_all(

@@ -18,7 +18,7 @@ from zipfile import ZIP_STORED, ZipInfo
 from .archive import StreamingZipFile
 from .checksum import fastest_crc32
 from .coding import Coded
-from .dates import EARLIEST, default_date
+from .dates import EARLIEST, LocalTime, default_date
 from .entry import Entry
 from .errors import OptionError
 from .lookahead import outlasts
@@ -226,6 +226,7 @@ def _is_plain(entry: Entry) -> bool:
     """Whether nothing is said of `entry` but where its data is, its date and its mode."""
     return (
         entry.size is entry.crc32 is entry.compression is entry.level is entry.zip64 is None
+        and type(entry.modified) is not LocalTime
         and not entry.comment
         and not entry.extra
     )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
-from zipfile import ZIP_STORED, ZipInfo
+from zipfile import ZIP_DEFLATED, ZipInfo
 
 from .checksum import fastest_crc32
 from .compress import StoredBlocks
@@ -103,7 +103,7 @@ class Maker:
                 kept = yield from self._find_crc(table, index, info)
                 head = local_header(info, zip64=zip64)
             yield head[start:stop]
-        if start < behind and (stop > len(head) or (stop == len(head) and not info.file_size)):
+        if start < behind and (stop > len(head) or (stop == len(head) and not info.compress_size)):
             yield from self._of_data(index, info, kept, max(0, start - len(head)), min(stop, behind) - len(head))
         if stop > behind:
             if not table.knows_crc(index):
@@ -113,8 +113,8 @@ class Maker:
 
     def _of_data(self, index: int, info: ZipInfo, kept: bytes | None, start: int, stop: int) -> Steps:
         """The bytes from `start` to `stop` of a member's data as it is coded. An empty one is looked at, too."""
-        with closing(self._data(index, info, kept, *_data_places(info, start, stop))) as data:
-            if info.compress_type == ZIP_STORED:
+        with closing(self._data(index, info, kept, *self._data_places(index, info, start, stop))) as data:
+            if not self._is_framed(index, info):
                 yield from data
                 return
             with closing(StoredBlocks.coded_part(data, info.file_size, start, stop)) as coded:
@@ -126,7 +126,8 @@ class Maker:
             with memoryview(kept) as view:
                 yield bytes(view[start:stop])
             return
-        whole = start == 0 and stop == info.file_size
+        # Of what is compressed already, there is nothing to compare.
+        whole = start == 0 and stop == info.file_size and not self.members.is_raw(index)
         left, crc = stop - start, 0
         with self._read(self.members, index, info, start, stop) as chunks:
             for chunk in chunks:
@@ -157,7 +158,8 @@ class Maker:
     def _read(self, table: Table, index: int, info: ZipInfo, start: int, stop: int) -> Iterator[Steps]:
         """What a member's source gives from `start` to `stop`. Whatever fails in there carries the member's name."""
         date, identity = table.pin_of(index)
-        pin = Pin(info.filename, table.sources[index], info.file_size, date, identity)
+        size = info.compress_size if table.is_raw(index) else info.file_size
+        pin = Pin(info.filename, table.sources[index], size, date, identity)
         chunks = part_of(pin, start, stop)
         try:
             with closing(chunks):
@@ -205,7 +207,18 @@ class Maker:
         info = table.info(index)
         begins = table.offsets[index] + len(local_header(info, zip64=table.is_zip64(index)))
         first, last = (min(max(0, at - begins), info.compress_size) for at in (start, stop))
-        return _data_places(info, first, last)
+        return self._data_places(index, info, first, last)
+
+    def _data_places(self, index: int, info: ZipInfo, start: int, stop: int) -> tuple[int, int]:
+        """Where the data is of which the bytes from `start` to `stop` of a member's coded data are made."""
+        if not self._is_framed(index, info):
+            return start, stop
+        size = info.file_size
+        return StoredBlocks.data_place(size, start), StoredBlocks.data_place(size, stop)
+
+    def _is_framed(self, index: int, info: ZipInfo) -> bool:
+        """Whether a member's data is coded here, as deflate at level 0."""
+        return info.compress_type == ZIP_DEFLATED and not self.members.is_raw(index)
 
     def know_crc(self, index: int) -> None:
         """Find the CRC-32 of a member whose data is in memory."""
@@ -226,11 +239,3 @@ class Maker:
             begins = table.row_places[index]
             yield bytes(table.rows_of(index, following)[max(0, start - begins) : stop - begins])
             index = following
-
-
-def _data_places(info: ZipInfo, start: int, stop: int) -> tuple[int, int]:
-    """Where the data is of which the bytes from `start` to `stop` of a member's coded data are made."""
-    if info.compress_type == ZIP_STORED:
-        return start, stop
-    size = info.file_size
-    return StoredBlocks.data_place(size, start), StoredBlocks.data_place(size, stop)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import struct
 from collections.abc import Iterator
-from zipfile import ZIP_BZIP2, ZIP_LZMA, ZipInfo
+from zipfile import ZIP_BZIP2, ZipInfo
 
 # A field at its largest value says "look in the zip64 record" (4.4.1.4), so that value itself needs one.
 LIMIT32 = 0xFFFFFFFF
@@ -18,12 +18,15 @@ LIMIT16 = 0xFFFF
 
 DESCRIPTOR_FLAG = 0x0008
 LZMA_EOS_FLAG = 0x0002
+METHOD_FLAGS = 0x0006  # bits 1 and 2: each method has its own meaning for them (4.4.4)
 UTF8_FLAG = 0x0800
 DOS_DIRECTORY = 0x10  # among the external attributes
 
 _VERSION = 20
 _ZIP64_VERSION = 45
-_METHOD_VERSION = {ZIP_BZIP2: 46, ZIP_LZMA: 63}
+# 4.4.3.2; what was defined after lzma needs as much as that.
+_METHOD_VERSION = {9: 21, 10: 25, ZIP_BZIP2: 46}
+_LATEST_VERSION = 63
 
 _LOCAL = struct.Struct("<4s2B4H3L2H")
 _ROW = struct.Struct("<4s4B4H3L5H2L")
@@ -248,7 +251,9 @@ def needs_zip64(info: ZipInfo) -> bool:
 
 def set_versions(info: ZipInfo, zip64: bool) -> None:
     """Raise version needed and made by (4.4.3) to what the member uses, as ``zipfile`` does."""
-    least = max(_ZIP64_VERSION if zip64 else _VERSION, _METHOD_VERSION.get(info.compress_type, 0))
+    method = info.compress_type
+    known = _METHOD_VERSION.get(method, _LATEST_VERSION if method > ZIP_BZIP2 else _VERSION)
+    least = max(_ZIP64_VERSION if zip64 else _VERSION, known)
     info.extract_version = max(least, info.extract_version)
     info.create_version = max(least, info.create_version)
 

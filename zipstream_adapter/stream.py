@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from types import GeneratorType
     from typing import Self
 
+    from .checksums import ChecksumCache
+
 _NOTHING = memoryview(b"")
 
 
@@ -42,6 +44,7 @@ def stream_zip(
     workers: int | None = None,
     executor: Executor | None = None,
     prefetch: int = 0,
+    checksums: ChecksumCache | None = None,
 ) -> ZipStream:
     """A zip archive of `entries`, as an iterator of its bytes. Nothing is read before the first are asked for.
 
@@ -73,6 +76,8 @@ def stream_zip(
         prefetch: entries to come whose sources are opened, and whose first 256 KiB are read (and the rest of the chunk
             that reaches them), on as many threads, while the one before them is written; for sources that make one
             wait. Data in memory is not fetched.
+        checksums: a `ChecksumCache`, which remembers the CRC-32 of files: stored members from files over the lookahead
+            that it knows have complete headers; others are remembered once they were read whole. Stays yours.
 
     Raises:
         OptionError, LimitError, EntryTypeError, ImportError at once for arguments outside of these. While iterating: a
@@ -94,6 +99,7 @@ def stream_zip(
         workers=workers,
         executor=executor,
         prefetch=prefetch,
+        checksums=checksums,
     )
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from zipfile import ZipInfo
 
 # What a member's flags say: its local header is zip64; its CRC-32 was declared, and so is in its row; its CRC-32 is
-# known, as what was declared or found by reading.
-ZIP64, DECLARED, KNOWN = 1, 2, 4
+# known, as what was declared or found by reading; its source gives data that is compressed already.
+ZIP64, DECLARED, KNOWN, RAW = 1, 2, 4, 8
 _WITHOUT_KNOWN = bytes(byte & ~KNOWN for byte in range(256))
 
 
@@ -24,7 +24,7 @@ class Table:
     Attributes:
         offsets: where in the archive each local header begins, and, at the end, what follows the last member.
         row_places: where in the central directory each row begins, and where the last one ends.
-        crcs, flags: of each member; see `ZIP64`, `DECLARED`, `KNOWN`.
+        crcs, flags: of each member; see `ZIP64`, `DECLARED`, `KNOWN`, `RAW`.
         sources: of each: its data (bytes), its file's path (str), whatever else gives its data, or None.
         dates: its file's date of modification in nanoseconds; identities: and its inode (empty where that does not
             count); 0 for what is no file.
@@ -92,6 +92,10 @@ class Table:
     def is_zip64(self, index: int) -> bool:
         """Whether a member's local header is zip64."""
         return bool(self.flags[index] & ZIP64)
+
+    def is_raw(self, index: int) -> bool:
+        """Whether a member's source gives data that is compressed already."""
+        return bool(self.flags[index] & RAW)
 
     def knows_crc(self, index: int) -> bool:
         """Whether a member's CRC-32 is known."""
