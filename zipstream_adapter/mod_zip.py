@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from .entry import Entry, described
+from .entry import Entry
 from .errors import EntryError, EntryTypeError, OptionError, UnsafeNameError
+from .fields import described
 from .names import NameRegistry
 from .web_fields import DEFAULT_FILENAME, zip_headers
 

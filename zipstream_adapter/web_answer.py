@@ -10,8 +10,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from .aio import AsyncZipStream
-from .entry import described
 from .errors import EntryTypeError, SizeMismatchError
+from .fields import described
 from .stream import ZipStream
 from .web_fields import by_lower_name, check_extra, overlaid, zip_headers
 from .web_ranges import Piece, Span, condition, length, multipart, spans

@@ -11,8 +11,8 @@ from typing import Any, cast
 from .aio import async_stream_zip
 from .aio_threads import StepThreads
 from .aio_wait import closed, settled
-from .entry import described
 from .errors import OptionError
+from .fields import described
 from .web_answer import Answer
 from .web_fields import by_lower_name
 from .web_request import Request, answer_to, refused

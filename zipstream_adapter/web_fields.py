@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-from .entry import described
 from .errors import EntryTypeError, OptionError
+from .fields import described
 
 try:
     from werkzeug import http

@@ -10,8 +10,9 @@ from http import HTTPStatus
 from typing import Any
 
 from .aio import AsyncZipStream
-from .entry import Entry, described
+from .entry import Entry
 from .errors import EntryTypeError
+from .fields import described
 from .stream import ZipStream
 from .web_answer import METHODS, Answer, is_layout, plain_answer, respond
 from .web_fields import DEFAULT_FILENAME

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .entry import described
 from .errors import OptionError, ZipStreamError
+from .fields import described
 from .stream import stream_zip
 from .web_answer import Body
 from .web_fields import by_lower_name
