@@ -29,7 +29,8 @@ from zipstream_adapter import (
     ZipStreamError,
     stream_zip,
 )
-from zipstream_adapter.entry import MAX_EXTRA, check_archive_comment, coerce, extra_fields
+from zipstream_adapter.entry import coerce
+from zipstream_adapter.fields import MAX_EXTRA, check_archive_comment, extra_fields
 from zipstream_adapter.records import ZIP64_EXTRA_ROOM
 
 TIMESTAMP = struct.pack("<2HBl", 0x5455, 5, 1, 1_600_000_000)

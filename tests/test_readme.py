@@ -75,8 +75,25 @@ def test_code_that_wants_a_zipfile(place: Path) -> None:
         assert archive.read("numbers.txt").split() == [b"%d" % number for number in range(1000)]
 
 
+def test_a_whole_application(place: Path) -> None:
+    client = (
+        "\nimport sys"
+        "\nfrom werkzeug.test import Client"
+        "\nanswer = Client(app).get(sys.argv[1], buffered=True)"
+        "\nsys.stdout.buffer.write(answer.headers['Content-Disposition'].encode() + b'\\n' + answer.data)"
+    )
+    told = {}
+    for path in ("/photos.zip", "/holiday"):
+        code = f"import sys; sys.argv[1:] = [{path!r}]\n" + blocks("python")[5] + client
+        told[path], _, data = run(code, place).partition(b"\n")
+        (place / "out.zip").write_bytes(data)
+        assert zipfile.ZipFile(place / "out.zip").testzip() is None
+    assert told["/photos.zip"] == b'attachment; filename="photos.zip"'
+    assert told["/holiday"].endswith(b"filename*=UTF-8''holiday%20%F0%9F%8F%96.zip")
+
+
 def test_no_python_block_is_left_out() -> None:
-    assert len(blocks("python")) == 5
+    assert len(blocks("python")) == 6
 
 
 def test_quick_start_is_two_lines_and_the_second_runs_the_tests() -> None:

@@ -29,7 +29,6 @@ def test_nothing_is_taken_or_opened_before_the_first_byte_is_asked_for() -> None
     calls = Watched([opened])
     entries = Watched([Entry("a", calls.__next__), ("b", b"")])
     stream = stream_zip(entries)
-    assert iter(stream) is stream
     assert (stream.infolist(), stream.skipped, stream.readable(), stream.closed) == ([], [], True, False)
     assert stream.read(0) == b""
     assert (entries.asked, calls.asked, opened.asked) == (0, 0, 0)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .aio import AsyncZipStream, async_stream_zip
     from .archive import StreamingZipFile
+    from .checksums import ChecksumCache
     from .entry import Entry
     from .errors import (
+        BadArchiveError,
         CRC32MismatchError,
         DuplicateNameError,
         EntryError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         Zip64RequiredError,
         ZipStreamError,
     )
+    from .layout import LayoutEntry, ZipLayout
     from .options import Progress, Skipped
     from .stream import ZipStream, stream_zip
     from .walk import walk
@@ -36,12 +39,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncZipStream",
+    "BadArchiveError",
     "CRC32MismatchError",
+    "ChecksumCache",
     "DuplicateNameError",
     "Entry",
     "EntryError",
     "EntryTypeError",
     "IntegrityError",
+    "LayoutEntry",
     "LimitError",
     "NotAFileError",
     "OptionError",
@@ -56,6 +62,7 @@ __all__ = [
     "UnsafeLinkError",
     "UnsafeNameError",
     "Zip64RequiredError",
+    "ZipLayout",
     "ZipStream",
     "ZipStreamError",
     "async_stream_zip",
@@ -67,12 +74,15 @@ __all__ = [
 # nothing.
 _ROOMS = {
     "AsyncZipStream": "aio",
+    "BadArchiveError": "errors",
     "CRC32MismatchError": "errors",
+    "ChecksumCache": "checksums",
     "DuplicateNameError": "errors",
     "Entry": "entry",
     "EntryError": "errors",
     "EntryTypeError": "errors",
     "IntegrityError": "errors",
+    "LayoutEntry": "layout",
     "LimitError": "errors",
     "NotAFileError": "errors",
     "OptionError": "errors",
@@ -87,6 +97,7 @@ _ROOMS = {
     "UnsafeLinkError": "errors",
     "UnsafeNameError": "errors",
     "Zip64RequiredError": "errors",
+    "ZipLayout": "layout",
     "ZipStream": "stream",
     "ZipStreamError": "errors",
     "async_stream_zip": "aio",

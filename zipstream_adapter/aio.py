@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipInfo
@@ -16,9 +16,10 @@ from .aio_threads import StepThreads
 from .aio_wait import called
 from .engines import Engine
 from .errors import PoisonedError, StreamClosedError, StreamStateError
-from .member import DEFAULT_LOOKAHEAD
+from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .options import Options, Skipped
+from .plan import known_length, planned_size
 from .sink import DEFAULT_CHUNK_SIZE
 from .steps import Abandoned, Offload
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
     from typing import Self
+
+    from .checksums import ChecksumCache
 
 _NOTHING = memoryview(b"")
 _END = object()
@@ -50,6 +53,7 @@ def async_stream_zip(
     workers: int | None = None,
     executor: Executor | None = None,
     prefetch: int = 0,
+    checksums: ChecksumCache | None = None,
 ) -> AsyncZipStream:
     """A zip archive of `entries`, as an asynchronous iterator of its bytes: `stream_zip` for an event loop.
 
@@ -89,6 +93,7 @@ def async_stream_zip(
         workers=workers,
         executor=executor,
         prefetch=prefetch,
+        checksums=checksums,
     )
 
 
@@ -101,7 +106,9 @@ class AsyncZipStream:
 
     def __init__(self, entries: Iterable[Any] | AsyncIterable[Any], **options: Any) -> None:
         self._threads = threads = StepThreads()
-        self._producer = AsyncProducer(entries, Options(**options).checked(), threads.run)
+        checked = Options(**options).checked()
+        self._producer = AsyncProducer(entries, checked, threads.run)
+        self._planned_size: Callable[[], int | None] = cache(partial(planned_size, entries, checked))
         # It knows nothing of this object, so that a dropped stream is collected, and closed, at once.
         self._chunks = _drive(self._producer, threads)
         self._left_over = _NOTHING  # of a chunk that read() has taken a part of
@@ -159,6 +166,18 @@ class AsyncZipStream:
     def closed(self) -> bool:
         """Whether `aclose` was called."""
         return self._closed
+
+    @property
+    def size(self) -> int | None:
+        """As `ZipStream.size`. It looks at files when it is asked for first, which on a slow disk takes its time."""
+        return self._planned_size()
+
+    def __len__(self) -> int:
+        """`size`; TypeError where it is not known."""
+        return known_length(self.size)
+
+    def __bool__(self) -> bool:
+        return True
 
     def infolist(self) -> list[ZipInfo]:
         """A ZipInfo for each member finished so far, in order, as its row in the central directory says it."""

@@ -10,7 +10,7 @@ import aiofiles
 import aiofiles.os
 
 from .aio_wait import closed, kept, to_the_end
-from .source import FILE_READ, facts_of, not_a_file
+from .source import FILE_READ, FileFacts, facts_of, not_a_file
 
 _fstat = aiofiles.os.wrap(os.fstat)
 
@@ -28,10 +28,10 @@ class OpenFile:
 
     in_memory = False
 
-    def __init__(self, handle: Any, info: os.stat_result, read_size: int) -> None:
+    def __init__(self, handle: Any, facts: FileFacts, read_size: int) -> None:
         self.handle = handle
-        self.facts = facts_of(info)
-        self.size = info.st_size or None
+        self.facts = facts
+        self.size = facts.size or None
         self.read_size = max(read_size, FILE_READ)
         self._descriptor = handle.fileno()
 
@@ -56,7 +56,7 @@ async def open_file(name: str, path: os.PathLike[Any], read_size: int) -> OpenFi
     try:
         await kept(aiofiles.open(path, "rb", buffering=0), opened.append)
         info = await to_the_end(_fstat(opened[0].fileno()))
-        return OpenFile(opened[0], info, read_size)
+        return OpenFile(opened[0], facts_of(info, path), read_size)
     except BaseException:
         for handle in opened:
             await closed(handle.close())

@@ -24,12 +24,14 @@ from .coding import Coding
 from .compress import AUTO, METHODS, method_number
 from .engines import Engine
 from .errors import EntryError, LimitError, OptionError, PoisonedError, StreamStateError, Zip64RequiredError
-from .member import DEFAULT_LOOKAHEAD, MemberWriter, check_lookahead
+from .lookahead import DEFAULT_LOOKAHEAD, check_lookahead
+from .member import MemberWriter
 from .names import check_storable
 from .records import (
     DOS_DIRECTORY,
     LIMIT16,
     LZMA_EOS_FLAG,
+    METHOD_FLAGS,
     ZIP64_EXTRA_ROOM,
     Rows,
     directory_row,
@@ -153,6 +155,7 @@ class StreamingZipFile(ZipFile):
         crc32: int | None = None,
         zip64: bool | None = None,
         pinned: bool = False,
+        raw_size: int | None = None,
     ) -> MemberWriter:
         """Open a member for writing, with what `zipfile.ZipFile.open` cannot say of it.
 
@@ -162,21 +165,15 @@ class StreamingZipFile(ZipFile):
             size, crc32: promises that are checked; with both, stored data gets a complete header at once.
             zip64: True forces the zip64 header, False refuses zip64, None uses it where a known size needs it.
             pinned: `size` is what an opened file said, so data that does not fit means that the file changed.
+            raw_size: what is written is compressed already, by the method of `info` and under bits 1 and 2 of its
+                flags, and this is the size of what it was before; `crc32`, which has to be given, is of that, too.
         """
         self._refuse_another_member()
         _check_info(info)
-        return self._begin(info, level=level, size=size, crc32=crc32, zip64=zip64, pinned=pinned)
+        promises = {"size": size, "crc32": crc32, "raw_size": raw_size, "pinned": pinned}
+        return self._begin(info, level=level, zip64=zip64, **promises)
 
-    def _begin(
-        self,
-        info: ZipInfo,
-        *,
-        level: int | None,
-        zip64: bool | None,
-        size: int | None = None,
-        crc32: int | None = None,
-        pinned: bool = False,
-    ) -> MemberWriter:
+    def _begin(self, info: ZipInfo, *, level: int | None, zip64: bool | None, **promises: Any) -> MemberWriter:
         """The way in for all members, once their ZipInfo has been checked."""
         if not self._allow_zip64:
             zip64 = False
@@ -184,10 +181,9 @@ class StreamingZipFile(ZipFile):
                 raise Zip64RequiredError(f"entry {info.filename!r} is member number {LIMIT16}, which needs zip64")
         if info.filename.endswith("/"):
             info.compress_type = ZIP_STORED
-        info.flag_bits = LZMA_EOS_FLAG if info.compress_type == ZIP_LZMA else 0
-        self._member = MemberWriter(
-            self, info, level=level, size=size, crc32=crc32, zip64=zip64, pinned=pinned, lookahead=self._lookahead
-        )
+        own_flags = LZMA_EOS_FLAG if info.compress_type == ZIP_LZMA else 0
+        info.flag_bits = own_flags if promises.get("raw_size") is None else info.flag_bits & METHOD_FLAGS
+        self._member = MemberWriter(self, info, level=level, zip64=zip64, lookahead=self._lookahead, **promises)
         self._writing = self._didModify = True
         return self._member
 

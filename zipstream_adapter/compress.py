@@ -7,6 +7,7 @@ never on how the data was cut: the same input gives the same archive.
 from __future__ import annotations
 
 import struct
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
 
@@ -22,6 +23,9 @@ METHODS = {"stored": ZIP_STORED, "deflate": ZIP_DEFLATED, "bzip2": ZIP_BZIP2, "l
 _NAMES = {number: name for name, number in METHODS.items()}
 _ALIASES = {"store": ZIP_STORED, "deflated": ZIP_DEFLATED}
 _LEVELS = {ZIP_DEFLATED: range(10), ZIP_BZIP2: range(1, 10), ZIP_LZMA: range(10), AUTO: range(1, 10)}
+
+
+_ENCRYPTED = 99  # WinZip's AES
 
 
 class Compressor(Protocol):
@@ -42,6 +46,23 @@ def method_number(compression: int | str) -> int:
     if number is None:
         known = ", ".join(f"{name!r} ({number})" for name, number in METHODS.items() if number != AUTO) + ", 'auto'"
         raise OptionError(f"compression={compression!r} is not a method this package writes: use one of {known}")
+    return number
+
+
+def method_name(number: int) -> str:
+    """The name of a method by its number."""
+    return _NAMES[number]
+
+
+def raw_method_number(compression: int | str) -> int:
+    """The zip method number of data that is compressed already: a name as above, but "auto", or any number (4.4.5)."""
+    if isinstance(compression, int) and not isinstance(compression, bool) and 0 <= compression <= 0xFFFF:
+        if compression == _ENCRYPTED:
+            raise OptionError(f"compression={compression!r} stands for encrypted data, which is not written")
+        return compression
+    number = method_number(compression)
+    if number == AUTO:
+        raise OptionError(f"compression={compression!r} is no method: say how the data is compressed")
     return number
 
 
@@ -77,6 +98,13 @@ def make_compressor(method: int, level: int | None = None) -> Compressor | None:
     return LZMACompressor(level)
 
 
+def coded_size(method: int, level: int | None, size: int) -> int | None:
+    """What `size` bytes of data come to, in bytes; None where that depends on the data."""
+    if method == ZIP_STORED:
+        return size
+    return StoredBlocks.coded_size(size) if method == ZIP_DEFLATED and level == 0 else None
+
+
 class StoredBlocks:
     """Deflate at level 0: stored blocks of 65,535 bytes (RFC 1951 section 3.2.4), n + 5 per block in size.
 
@@ -84,6 +112,55 @@ class StoredBlocks:
     """
 
     _BLOCK = 65535
+    _HEAD = struct.Struct("<BHH")
+    _FULL = _HEAD.size + _BLOCK
+
+    @classmethod
+    def coded_size(cls, size: int) -> int:
+        """What `size` bytes of data come to."""
+        return size + cls._HEAD.size * max(1, -(-size // cls._BLOCK))
+
+    @classmethod
+    def data_place(cls, size: int, at: int) -> int:
+        """Where in `size` bytes of data the first byte is that stands at or behind the place `at` of what is coded."""
+        block, within = divmod(at, cls._FULL)
+        return min(size, block * cls._BLOCK + max(0, within - cls._HEAD.size))
+
+    @classmethod
+    def coded_part(
+        cls, data: Iterable[bytes | memoryview], size: int, start: int, stop: int
+    ) -> Generator[bytes | memoryview, None, None]:
+        """The bytes from `start` to `stop` of what `size` bytes of data are coded to.
+
+        data: chunks of just the data between the `data_place` of one and that of the other.
+        """
+        at, room = start, 0  # room: bytes of data that are left in the block
+        for chunk in data:
+            with memoryview(chunk) as view:
+                done = 0
+                if not view:
+                    yield b""  # which says that it takes time
+                while done < len(view):
+                    if not room:
+                        head, room = cls._head_at(size, at, stop)
+                        at += len(head)
+                        yield head
+                    with view[done : done + room] as piece:
+                        done, at, room = done + len(piece), at + len(piece), room - len(piece)
+                        yield piece
+        while at < stop:  # heads, or the ends of them, behind which nothing is asked for
+            head, _ = cls._head_at(size, at, stop)
+            assert head, "less data than that"
+            at += len(head)
+            yield head
+
+    @classmethod
+    def _head_at(cls, size: int, at: int, stop: int) -> tuple[bytes, int]:
+        """What is left at `at` of a block's head, and how much data of the block is behind it."""
+        block, within = divmod(at, cls._FULL)
+        length = min(cls._BLOCK, size - block * cls._BLOCK)
+        head = cls._HEAD.pack((block + 1) * cls._BLOCK >= size, length, length ^ 0xFFFF)[within:]
+        return head[: stop - at], length - max(0, within - cls._HEAD.size)
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -102,7 +179,7 @@ class StoredBlocks:
 
     @staticmethod
     def _block(data: bytearray, last: int) -> bytes:
-        return struct.pack("<BHH", last, len(data), len(data) ^ 0xFFFF) + data
+        return StoredBlocks._HEAD.pack(last, len(data), len(data) ^ 0xFFFF) + data
 
 
 class LZMACompressor:

@@ -23,6 +23,13 @@ _EXTENDED = struct.Struct("<2HBl")
 EXTENDED_TIMESTAMP_SIZE = _EXTENDED.size
 
 
+class LocalTime(datetime):
+    """A date as another archive has it: what a clock has shown, in a zone that nobody knows. It is kept as it is.
+
+    Its zone is given as UTC, since that is how the fields of the format are filled; as an instant it says nothing.
+    """
+
+
 def to_utc(value: datetime | float | tuple[int, ...]) -> datetime:
     """`value` as an aware datetime in UTC; outside 1980 to 2107 (what the format holds) it is refused.
 
@@ -75,6 +82,11 @@ def default_date() -> datetime:
 
 
 def extended_timestamp(date: datetime) -> bytes:
-    """The extended-timestamp extra (0x5455): UTC seconds, to the second; empty past its last second, in 2038."""
+    """The extended-timestamp extra (0x5455): UTC seconds, to the second; empty past its last second, in 2038.
+
+    Empty as well for what is no instant.
+    """
+    if isinstance(date, LocalTime):
+        return b""
     seconds = (date - _EPOCH) // timedelta(seconds=1)
     return _EXTENDED.pack(EXTENDED_TIMESTAMP_ID, 5, 1, seconds) if seconds < 1 << 31 else b""

@@ -7,7 +7,9 @@ from datetime import datetime
 from zipfile import ZipInfo
 
 from .dates import EXTENDED_TIMESTAMP_ID, extended_timestamp
-from .entry import Entry, extra_fields
+from .entry import Entry, RawEntry
+from .errors import SizeMismatchError
+from .fields import extra_fields
 from .records import DOS_DIRECTORY
 
 _UNIX = 3
@@ -34,6 +36,16 @@ def amend(info: ZipInfo, entry: Entry) -> None:
         info.extra += entry.extra
     if entry.compression is not None:
         info.compress_type = entry.compression
+    if isinstance(entry, RawEntry):
+        info.flag_bits = entry.flag_bits
+
+
+def size_to_read(entry: Entry, found: int | None) -> int | None:
+    """Bytes that `entry`'s source has to give, where known. found: what the opened source says of itself."""
+    stated = entry.source_size
+    if None not in (stated, found) and stated != found:
+        raise SizeMismatchError(f"entry {entry.name!r}: its data has {found} bytes, not the declared {stated}")
+    return stated if found is None else found
 
 
 def _attributes(is_dir: bool, mode: int | None) -> int:

@@ -7,29 +7,34 @@ the member's turn comes).
 from __future__ import annotations
 
 import os
-import reprlib
 import stat
-import struct
 import zlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from zipfile import ZIP_LZMA, ZIP_STORED
 
-from .compress import check_level, method_number
-from .dates import EXTENDED_TIMESTAMP_SIZE, to_utc
-from .errors import EntryError, EntryTypeError, LimitError, NotAFileError, OptionError, ZipStreamError
-from .records import LIMIT16, ZIP64_EXTRA_ROOM
+from .compress import check_level, method_number, raw_method_number
+from .dates import to_utc
+from .errors import EntryError, EntryTypeError, NotAFileError, OptionError, SizeMismatchError, ZipStreamError
+from .fields import (
+    MAX_SIZE,
+    brief,
+    check_comment,
+    check_extra,
+    check_mode,
+    check_whole,
+    check_zip64,
+    described,
+)
+from .records import LZMA_EOS_FLAG, METHOD_FLAGS
 
 if TYPE_CHECKING:
     from typing import Self
+    from zipfile import ZipFile, ZipInfo
 
     StrPath = str | os.PathLike[str]
-
-MAX_SIZE = (1 << 64) - 1
-# What zip64 fields and our own date may still add has to fit behind the user's extra.
-MAX_EXTRA = LIMIT16 - ZIP64_EXTRA_ROOM - EXTENDED_TIMESTAMP_SIZE
-_END_SIGNATURE = b"PK\5\6"
 
 
 class Entry:
@@ -75,6 +80,8 @@ class Entry:
     extra: bytes
     zip64: bool | None
 
+    _fields: ClassVar[tuple[str, ...]] = __slots__
+
     def __init__(
         self,
         name: str,
@@ -96,16 +103,16 @@ class Entry:
         put(self, "name", name)
         put(self, "source", source)
         try:
-            put(self, "size", _whole("size", size, MAX_SIZE))
-            put(self, "crc32", _whole("crc32", crc32, 0xFFFFFFFF))
+            put(self, "size", check_whole("size", size, MAX_SIZE))
+            put(self, "crc32", check_whole("crc32", crc32, 0xFFFFFFFF))
             put(self, "modified", None if modified is None else to_utc(modified))
-            put(self, "mode", None if mode is None else _check_mode(name, mode))
+            put(self, "mode", None if mode is None else check_mode(name, mode))
             put(self, "compression", None if compression is None else method_number(compression))
             put(self, "level", level)
             check_level(self.compression, level)
             put(self, "comment", check_comment(comment))
-            put(self, "extra", _check_extra(extra))
-            put(self, "zip64", _check_zip64(zip64))
+            put(self, "extra", check_extra(extra))
+            put(self, "zip64", check_zip64(zip64))
         except ZipStreamError as exc:
             raise type(exc)(f"entry {name!r}: {exc}") from exc.__cause__
 
@@ -113,6 +120,84 @@ class Entry:
     def is_dir(self) -> bool:
         """Whether this is a directory: its name ends in ``/``."""
         return self.name.endswith("/")
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether its source gives data that is compressed already: `raw` has made it."""
+        return False
+
+    @property
+    def compressed_size(self) -> int | None:
+        """Bytes of a raw entry's compressed data, where known; None for all others."""
+        return None
+
+    @property
+    def source_size(self) -> int | None:
+        """Bytes that its source has to give, where known: the `size`, or a raw entry's `compressed_size`."""
+        return self.compressed_size if self.is_raw else self.size
+
+    @staticmethod
+    def raw(
+        name: str,
+        source: Any,
+        *,
+        compression: int | str,
+        size: int,
+        crc32: int,
+        compressed_size: int | None = None,
+        **options: Any,
+    ) -> RawEntry:
+        """A member whose `source` gives data that is compressed already. It is passed on, and not looked into.
+
+        Args:
+            compression: how: "deflate" (raw, RFC 1951), "bzip2" (a whole stream), "lzma" (with zip's own header,
+                APPNOTE 5.8.8), "stored" (then it is checked), or the number of any other method.
+            size, crc32: of the data as it was before: what readers will check, and nobody here can.
+            compressed_size: bytes that the source gives, where known. A promise that is checked. Without it, a member
+                that passes the lookahead has a data descriptor, unless the source (a file, an object in memory) says.
+            options: `modified`, `mode`, `comment`, `extra`, `zip64` as an Entry's; and `flag_bits`: bits 1 and 2 of
+                the general purpose flag (APPNOTE 4.4.4), where the method minds them. Default: as this package would
+                write them: for "lzma" bit 1, as the data has an end mark; else none.
+
+        Raises: as Entry; EntryError for a directory, SizeMismatchError for stored data of two sizes.
+        """
+        return RawEntry(
+            name, source, compression=compression, size=size, crc32=crc32, compressed_size=compressed_size, **options
+        )
+
+    @classmethod
+    def copy(cls, zip_file: ZipFile | StrPath, member: str | ZipInfo, name: str | None = None, **options: Any) -> Entry:
+        """A member of another archive, passed on as it is compressed there: raw, unless it is a directory.
+
+        It keeps its date (as its clock showed it), permissions, comment and extra fields, of which those of zip64 and
+        of a name in Unicode are made anew.
+
+        Args:
+            zip_file: an open `zipfile.ZipFile`, which has to stay open until the member's turn is over; or a path,
+                whose directory is read now (not where `member` is a ZipInfo), and which is opened again at the
+                member's turn. From a path, the Entry can be pickled.
+            member: its name, or its ZipInfo (where many are copied from a path, or names stand there twice).
+            name: its new name. Default: the one it has.
+            options: `modified`, `mode`, `comment`, `extra`, `zip64`: in place of what is kept.
+
+        Raises: EntryError for a member that is missing, encrypted, or patched; BadArchiveError where the archive is
+            none; OSError. At the member's turn: BadArchiveError where its local header is missing or another's, or its
+            data cut; SourceChangedError where the file at the path has changed meanwhile.
+        """
+        from . import archived
+
+        unknown = [option for option in options if option not in _KEPT_OPTIONS]
+        if unknown:
+            raise EntryTypeError(
+                f"Entry.copy() takes no option {unknown[0]!r}: the data stays as it is; the options are "
+                f"{', '.join(_KEPT_OPTIONS)}"
+            )
+        info, source = archived.find(zip_file, member)
+        name = info.filename if name is None else name
+        known = archived.described_by(info, options)
+        if info.is_dir():
+            return cls.directory(name, **known)
+        return RawEntry(name, source, **archived.coding_of(info), **known)
 
     @classmethod
     def from_path(cls, path: StrPath, name: str | None = None, **options: Any) -> Self:
@@ -148,12 +233,12 @@ class Entry:
 
     def replace(self, **changes: Any) -> Self:
         """Another Entry, like this one but for `changes`: ``entry.replace(name="other")``."""
-        return type(self)(**{**self._fields(), **changes})
+        return type(self)(**{**self._values(), **changes})
 
     __replace__ = replace  # for copy.replace, from Python 3.13 on
 
-    def _fields(self) -> dict[str, Any]:
-        return {field: getattr(self, field) for field in Entry.__slots__}
+    def _values(self) -> dict[str, Any]:
+        return {field: getattr(self, field) for field in self._fields}
 
     def __setattr__(self, field: str, value: object) -> None:
         raise AttributeError(f"an Entry is frozen: entry.replace({field}=…) makes another")
@@ -162,21 +247,84 @@ class Entry:
         raise AttributeError(f"an Entry is frozen: its {field} stays")
 
     def __eq__(self, other: object) -> bool:
-        return self._fields() == other._fields() if isinstance(other, Entry) else NotImplemented
+        return self._values() == other._values() if isinstance(other, Entry) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(tuple(self._fields().values()))
+        return hash(tuple(self._values().values()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _remade, (type(self), self._fields())
+        return _remade, (type(self), self._values())
 
     def __repr__(self) -> str:
         parts = [repr(self.name), brief(self.source)]
-        for field in Entry.__slots__[2:]:
+        for field in self._fields[2:]:
             value = getattr(self, field)
             if value not in (None, b""):
                 parts.append(f"{field}={brief(value)}")
-        return f"Entry({', '.join(parts)})"
+        return f"{'Entry.raw' if self.is_raw else 'Entry'}({', '.join(parts)})"
+
+
+class RawEntry(Entry):
+    """What `Entry.raw` makes: an Entry whose source gives data that is compressed already."""
+
+    __slots__ = ("compressed_size", "flag_bits")
+
+    compressed_size: int | None
+    flag_bits: int
+
+    _fields = (*(field for field in Entry._fields if field != "level"), *__slots__)
+
+    def __init__(
+        self,
+        name: str,
+        source: Any,
+        *,
+        compression: int | str,
+        size: int | None,
+        crc32: int | None,
+        compressed_size: int | None = None,
+        flag_bits: int | None = None,
+        modified: datetime | float | tuple[int, ...] | None = None,
+        mode: int | None = None,
+        comment: bytes = b"",
+        extra: bytes = b"",
+        zip64: bool | None = None,
+    ) -> None:
+        common = {"modified": modified, "mode": mode, "comment": comment, "extra": extra, "zip64": zip64}
+        super().__init__(name, source, size=size, crc32=crc32, **common)  # type: ignore[arg-type]
+        put = object.__setattr__
+        try:
+            put(self, "compression", raw_method_number(compression))
+            put(self, "compressed_size", check_whole("compressed_size", compressed_size, MAX_SIZE))
+            put(self, "flag_bits", _raw_flags(self.compression, flag_bits))
+            self._check_raw()
+        except ZipStreamError as exc:
+            raise type(exc)(f"entry {name!r}: {exc}") from exc.__cause__
+
+    @property
+    def is_raw(self) -> bool:
+        return True
+
+    def _check_raw(self) -> None:
+        if self.is_dir:
+            raise EntryError("the name ends in '/', so this is a directory, and a directory has no compressed data")
+        for field in ("size", "crc32"):
+            if getattr(self, field) is None:
+                raise EntryTypeError(f"{field}=None: of data that is compressed already it has to be told")
+        if self.compression == ZIP_STORED:
+            if self.compressed_size not in (None, self.size):
+                raise SizeMismatchError(
+                    f"compressed_size={self.compressed_size} and size={self.size} differ, and stored data has one size"
+                )
+            object.__setattr__(self, "compressed_size", self.size)
+
+
+def _raw_flags(method: int | None, flag_bits: int | None) -> int:
+    if flag_bits is None:
+        return LZMA_EOS_FLAG if method == ZIP_LZMA else 0
+    if not isinstance(flag_bits, int) or isinstance(flag_bits, bool) or flag_bits & ~METHOD_FLAGS:
+        raise OptionError(f"flag_bits={flag_bits!r}: give bits 1 and 2 (0, 2, 4 or 6), which belong to the method")
+    return flag_bits
 
 
 def _remade(kind: type[Entry], fields: dict[str, Any]) -> Entry:
@@ -209,6 +357,7 @@ def _from_path_item(path: StrPath) -> Entry:
     return entry
 
 
+_KEPT_OPTIONS = ("modified", "mode", "comment", "extra", "zip64")
 _SOURCE_KEYS = ("source", "file", "stream", "data")
 _OPTION_KEYS = ("size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64")
 
@@ -249,99 +398,3 @@ def path_text(path: StrPath) -> str:
     if not isinstance(text, str):
         raise EntryTypeError(f"path {path!r}: give a str or a path object (os.fsdecode makes one of bytes)")
     return text
-
-
-def check_comment(comment: bytes) -> bytes:
-    """Refuse a member's comment that is no bytes, or too long (APPNOTE 4.4.12)."""
-    if not isinstance(comment, bytes):
-        raise EntryTypeError(f"comment={comment!r}: give bytes, as in 'text'.encode()")
-    if len(comment) > LIMIT16:
-        raise LimitError(f"the comment has {len(comment)} bytes, and {LIMIT16} is the most")
-    return comment
-
-
-def check_archive_comment(comment: bytes) -> bytes:
-    """Refuse an archive's comment that is no bytes, too long, or would be taken for the archive's end."""
-    if _END_SIGNATURE in check_comment(comment):
-        raise OptionError(f"the comment carries {_END_SIGNATURE!r}, which readers take for the end of the archive")
-    return comment
-
-
-def _whole(what: str, value: int | None, most: int) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise EntryTypeError(f"{what}={value!r}: give a whole number, or None where it is not known")
-    if not 0 <= value <= most:
-        raise OptionError(f"{what}={value!r} is out of range: 0 to {most}")
-    return value
-
-
-def _check_mode(name: str, mode: int) -> int:
-    if not isinstance(mode, int) or isinstance(mode, bool) or not 0 <= mode <= 0xFFFF:
-        raise OptionError(f"mode={mode!r}: give Unix permissions, as in 0o644")
-    kind = stat.S_IFMT(mode)
-    is_dir = name.endswith("/")
-    if kind and (kind == stat.S_IFDIR) != is_dir:
-        other = (
-            "a directory, but its name does not end in '/'" if not is_dir else "no directory, but its name ends in '/'"
-        )
-        raise EntryError(f"mode={mode:#o} says that this is {other}")
-    return mode
-
-
-def _check_extra(extra: bytes) -> bytes:
-    if not isinstance(extra, bytes):
-        raise EntryTypeError(f"extra={extra!r}: give bytes: extra fields as APPNOTE 4.5 lays them out")
-    if len(extra) > MAX_EXTRA:
-        raise LimitError(f"the extra has {len(extra)} bytes, and {MAX_EXTRA} is the most that leaves room for zip64")
-    for kind, _ in extra_fields(extra):
-        if kind == 1:
-            raise EntryError("the extra carries a zip64 field (0x0001), which the writer makes itself: leave it out")
-    return extra
-
-
-def extra_fields(extra: bytes) -> list[tuple[int, bytes]]:
-    """(id, data) of each extra field (APPNOTE 4.5.1); malformed ones are refused."""
-    fields, at = [], 0
-    while at < len(extra):
-        if at + 4 > len(extra):
-            raise EntryError(f"the extra is malformed: {len(extra) - at} bytes are left over at byte {at}")
-        kind, size = struct.unpack_from("<2H", extra, at)
-        if at + 4 + size > len(extra):
-            raise EntryError(
-                f"the extra is malformed: field {kind:#06x} at byte {at} says {size} bytes, "
-                f"and {len(extra) - at - 4} are left"
-            )
-        fields.append((kind, extra[at + 4 : at + 4 + size]))
-        at += 4 + size
-    return fields
-
-
-def _check_zip64(zip64: bool | None) -> bool | None:
-    if zip64 is not None and not isinstance(zip64, bool):
-        raise EntryTypeError(f"zip64={zip64!r}: give True (always), False (never) or None (where it is needed)")
-    return zip64
-
-
-class _Brief(reprlib.Repr):
-    """Short reprs that are never long on the way: of large data, only what is shown is put into words."""
-
-    def repr_bytes(self, data: bytes, level: int) -> str:
-        return repr(data) if len(data) <= self.maxstring else repr(data[: self.maxstring // 2]) + "..."
-
-    repr_bytearray = repr_bytes
-
-
-_BRIEF = _Brief()
-_BRIEF.maxstring = _BRIEF.maxother = 80
-
-
-def brief(value: object) -> str:
-    """`value` as an error can carry it: its repr, cut where it is long."""
-    return _BRIEF.repr(value)
-
-
-def described(value: object) -> str:
-    """`value`, briefly, and its type."""
-    return f"{brief(value)} ({type(value).__name__})"

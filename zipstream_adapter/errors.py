@@ -8,6 +8,7 @@ names the entry. Everything else is one of these; each leaf also is the built-in
     ├── EntryError (ValueError)                 an entry that cannot become a member
     │   ├── UnsafeNameError                     a name that could not be stored, or could climb out
     │   ├── DuplicateNameError                  a name taken already, or a file where a directory stands
+    │   ├── BadArchiveError (BadZipFile)        an archive, or a member of it, that cannot be copied from
     │   ├── NotAFileError (OSError)             a directory, socket, device or pipe given as data
     │   └── UnsafeLinkError (OSError)           a followed link that leaves the root, or loops
     ├── EntryTypeError (TypeError)              an item, source or chunk of a type that is not data
@@ -22,9 +23,10 @@ names the entry. Everything else is one of these; each leaf also is the built-in
         └── StreamClosedError                   it was closed before its end
 """
 
-from zipfile import LargeZipFile
+from zipfile import BadZipFile, LargeZipFile
 
 __all__ = [
+    "BadArchiveError",
     "CRC32MismatchError",
     "DuplicateNameError",
     "EntryError",
@@ -63,6 +65,10 @@ class UnsafeNameError(EntryError):
 
 class DuplicateNameError(EntryError):
     """A member's name is taken already, or names a file where a directory stands (or the reverse)."""
+
+
+class BadArchiveError(EntryError, BadZipFile):
+    """An archive that a member is to be copied from is none, or is broken there."""
 
 
 class NotAFileError(EntryError, OSError):

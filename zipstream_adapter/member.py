@@ -11,22 +11,23 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZIP_STORED, ZipInfo
 
-from .checksum import fastest_crc32
+from .checksum import Crc32, fastest_crc32
 from .coding import Coding, StoreOrDeflate
 from .compress import AUTO
 from .errors import (
     CRC32MismatchError,
     EntryTypeError,
     IntegrityError,
-    OptionError,
     PoisonedError,
     SizeMismatchError,
     SourceChangedError,
     StreamStateError,
     Zip64RequiredError,
 )
+from .lookahead import outlasts
 from .parallel import BlockDeflate
 from .records import DESCRIPTOR_FLAG, LIMIT32, data_descriptor, local_header, needs_zip64
+from .sink import Gap
 from .source import LARGEST_PIECE, close_of, flat_view, slices
 
 if TYPE_CHECKING:
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
     from .sink import FileSink, StreamSink
 
-DEFAULT_LOOKAHEAD = 65536
-# A header that waits for compressed output waits for no more than this many times as much input.
-INPUT_PER_LOOKAHEAD = 16
 # Seconds after which what is there is handed over, however little it is.
 PATIENCE = 0.1
 # The checksums of the extra `fast` are at least so many times as fast as zlib's.
@@ -47,13 +45,6 @@ _FAST_CHECKSUM = 8
 _COMPRESSION_EFFORT = 64
 # Bytes that go through checksum and compressor, or are copied, at a time.
 STEP = 1 << 16
-
-
-def check_lookahead(lookahead: int) -> int:
-    """Refuse a lookahead that is no number of bytes."""
-    if not isinstance(lookahead, int) or isinstance(lookahead, bool) or lookahead < 0:
-        raise OptionError(f"lookahead={lookahead!r}: give a number of bytes, 0 or more")
-    return lookahead
 
 
 class Archive(Protocol):
@@ -83,32 +74,36 @@ class MemberWriter(io.BufferedIOBase):
         info: ZipInfo,
         *,
         level: int | None,
-        size: int | None,
-        crc32: int | None,
+        size: int | None = None,
+        crc32: int | None = None,
         zip64: bool | None,
-        pinned: bool,
+        pinned: bool = False,
+        raw_size: int | None = None,
         lookahead: int,
     ) -> None:
         self._archive = archive
         self._sink = archive.sink
         self._info = info
-        self._compressor = archive.coding.compressor(info.compress_type, level)
+        # Of data that is compressed already, nothing is known here but what was said.
+        self._raw_size = raw_size
+        self._compressor = archive.coding.compressor(info.compress_type, level) if raw_size is None else None
         self._undecided = info.compress_type == AUTO
         self._promised_size, self._promised_crc, self._pinned = size, crc32, pinned
         self._zip64 = zip64
         self._lookahead = lookahead
-        self._crc32 = fastest_crc32()
-        self._held: list[tuple[bytes, bool]] | None = []
-        self._held_size = 0
-        self._size = self._compressed = self._crc = 0
+        self._crc32: Crc32 = fastest_crc32() if raw_size is None else lambda _, crc: crc
+        self._held: list[tuple[bytes | Gap, bool]] | None = []
+        self._size = self._compressed = 0
+        self._crc = 0 if raw_size is None else crc32 or 0
         self._over = self._broken = False
         self._emitted = time.monotonic()
         self._handled = sys.exception()  # whoever opens this may be handling one already
         info.header_offset = self._sink.tell()
         if info.header_offset >= LIMIT32:
             self._refuse_zip64(info.header_offset, "begins at byte")
-        if size is not None and size >= LIMIT32:
-            self._refuse_zip64(size, "declares a size in bytes of")
+        for declared in (size, raw_size):
+            if declared is not None and declared >= LIMIT32:
+                self._refuse_zip64(declared, "declares a size in bytes of")
 
     @property
     def name(self) -> str:
@@ -125,7 +120,7 @@ class MemberWriter(io.BufferedIOBase):
 
     @property
     def size(self) -> int:
-        """Bytes of data written so far."""
+        """Bytes written to it so far."""
         return self._size
 
     def pieces(self, data: Buffer) -> Iterable[bytes | memoryview]:
@@ -178,15 +173,10 @@ class MemberWriter(io.BufferedIOBase):
             raise
 
     def _step(self, data: bytes | memoryview) -> None:
-        size = self._size + len(data)
-        if self._promised_size is not None and size > self._promised_size:
-            raise self._mismatch("more than")
-        if self._info.filename.endswith("/") and size:
-            raise EntryTypeError(f"entry {self.name!r} is a directory, by the slash at its end, and has no data")
-        if size >= LIMIT32:
-            self._refuse_zip64(size, "has grown to a size in bytes of")
-        self._size = size
+        self._grow(len(data))
         self._crc = self._crc32(data, self._crc)
+        if self._size == self._promised_size:
+            self._check_crc()  # before the last of it leaves
         if self._compressor is not None:
             coded = self._compressor.compress(data)
             if not coded and self._is_awaited():
@@ -196,6 +186,28 @@ class MemberWriter(io.BufferedIOBase):
             self._emit(data, whole=len(data) >= self._sink.chunk_size)
         else:
             self._emit(bytes(data))  # only what cannot change any more may be kept without a copy
+
+    def _grow(self, by: int) -> None:
+        size = self._size + by
+        if self._promised_size is not None and size > self._promised_size:
+            raise self._mismatch("more than")
+        if self._info.filename.endswith("/") and size:
+            raise EntryTypeError(f"entry {self.name!r} is a directory, by the slash at its end, and has no data")
+        if size >= LIMIT32:
+            self._refuse_zip64(size, "has grown to a size in bytes of")
+        self._size = size
+
+    def skip(self, size: int, coded: int) -> None:
+        """Stand in for all data: `size` bytes, `coded` ones in the archive, with the promised CRC-32. See `Gap`."""
+        self._refuse_if_over()
+        try:
+            self._grow(size)
+            self._crc = self._promised_crc or 0
+            self._put(Gap(coded), coded, whole=False)
+            self._compressor = None
+        except BaseException:
+            self._break()
+            raise
 
     def _is_awaited(self) -> bool:
         """Whether somebody may be waiting for this archive's first bytes, or for its next ones for long."""
@@ -220,20 +232,18 @@ class MemberWriter(io.BufferedIOBase):
     def _emit(self, data: bytes, whole: bool = False) -> None:
         if data:
             self._emitted = time.monotonic()
-        self._compressed += len(data)
+        self._put(data, len(data), whole)
+
+    def _put(self, data: bytes | Gap, size: int, whole: bool) -> None:
+        self._compressed += size
         if self._compressed >= LIMIT32:
             self._refuse_zip64(self._compressed, "has grown to a compressed size in bytes of")
         if self._held is None:
             self._sink.write(data, whole=whole)
             return
-        self._held.append((data, whole and len(data) > STEP))
-        self._held_size += len(data)
-        # The bounds are on totals, never on pieces: how the data was cut must not show. What has no data waits for
-        # its end, always: some readers refuse an empty member with a descriptor.
-        if self._size and (
-            self._held_size > self._lookahead
-            or self._size > self._lookahead * INPUT_PER_LOOKAHEAD
-            or (self._promises_all and (self._promised_size or 0) > self._lookahead)
+        self._held.append((data, whole and size > STEP))
+        if outlasts(self._lookahead, self._size, self._compressed) or (
+            self._size and self._promises_all and (self._promised_size or 0) > self._lookahead
         ):
             self._release()
 
@@ -245,9 +255,10 @@ class MemberWriter(io.BufferedIOBase):
     def _release(self) -> None:
         """Let the header go before the member's end, and what was held back behind it."""
         info = self._info
+        info.file_size = self._raw_size or self._promised_size or 0
         if self._promises_all:
             info.CRC = self._promised_crc or 0
-            info.file_size = info.compress_size = self._promised_size or 0
+            info.compress_size = self._promised_size or 0
         else:
             info.flag_bits |= DESCRIPTOR_FLAG
         self._let_go(bool(self._zip64) or max(info.file_size, self._promised_size or 0) >= LIMIT32)
@@ -291,7 +302,8 @@ class MemberWriter(io.BufferedIOBase):
         if self._compressor is not None:
             self._emit_coded(self._compressor.flush())
         self._check_promises()
-        info.CRC, info.file_size, info.compress_size = self._crc, self._size, self._compressed
+        info.CRC, info.compress_size = self._crc, self._compressed
+        info.file_size = self._size if self._raw_size is None else self._raw_size
         if self._held is not None:
             self._let_go(bool(self._zip64) or needs_zip64(info))
         elif info.flag_bits & DESCRIPTOR_FLAG:
@@ -301,6 +313,11 @@ class MemberWriter(io.BufferedIOBase):
     def _check_promises(self) -> None:
         if self._promised_size not in (None, self._size):
             raise self._mismatch("not")
+        if self._raw_size is not None and not self._size:
+            raise SizeMismatchError(f"entry {self.name!r}: its source gave nothing, which no method makes of any data")
+        self._check_crc()
+
+    def _check_crc(self) -> None:
         if self._promised_crc not in (None, self._crc):
             raise CRC32MismatchError(
                 f"entry {self.name!r}: its data has the CRC-32 {self._crc:#010x}, not the declared "
@@ -314,7 +331,8 @@ class MemberWriter(io.BufferedIOBase):
                 f"entry {self.name!r}: its file {change} while it was read: it had {self._promised_size} bytes, "
                 f"and gave {gave}. Pass open(path, 'rb') as the source to take what there is"
             )
-        given = f"{self._size} bytes of data" if relation == "not" else "data"
+        data = "data" if self._raw_size is None else "compressed data"
+        given = f"{self._size} bytes of {data}" if relation == "not" else data
         return SizeMismatchError(
             f"entry {self.name!r}: it has {given}, {relation} the declared {self._promised_size} bytes"
         )

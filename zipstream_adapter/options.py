@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zipfile import ZIP_STORED
 
+from .checksums import ChecksumCache
 from .compress import check_level, method_number
 from .engines import Engine
-from .entry import Entry, check_archive_comment
+from .entry import Entry, coerce
 from .errors import OptionError
-from .member import DEFAULT_LOOKAHEAD
+from .fields import check_archive_comment
+from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .prefetch import check_prefetch
 from .quick import StreamArchive
@@ -30,6 +33,8 @@ class Skipped(NamedTuple):
 class Progress(NamedTuple):
     """Where a stream stands, after each chunk of data, at each member's end, and at the archive's. Sizes are in bytes.
 
+    Of a raw entry, what counts as data is what its source gives: compressed bytes.
+
     Attributes:
         entry: the entry that is being read, or was read last.
         entry_read: bytes read of it; entry_size: what it will have, where known, else None.
@@ -48,6 +53,7 @@ class Progress(NamedTuple):
     read_total: int | None
 
 
+Kind = TypeVar("Kind", bound=StreamArchive)
 OnError = Callable[[Any, Exception], Entry | None]
 OnProgress = Callable[[Progress], object]
 
@@ -69,21 +75,24 @@ class Options(NamedTuple):
     workers: int | None = None
     executor: Executor | None = None
     prefetch: int = 0
+    checksums: ChecksumCache | None = None
 
     def checked(self) -> Options:
         """These, if they can be; what no archive refuses by itself is refused here."""
         check_level(method_number(self.compression) or None, self.level)
         check_archive_comment(self.comment)
         check_prefetch(self.prefetch)
+        if not isinstance(self.checksums, ChecksumCache | None):
+            raise OptionError(f"checksums={self.checksums!r}: give a ChecksumCache, or None")
         for name in ("on_error", "on_progress"):
             callback = getattr(self, name)
             if callback is not None and not callable(callback):
                 raise OptionError(f"{name}={callback!r}: give a function, or None")
         return self
 
-    def archive(self) -> StreamArchive:
-        """An empty archive to the options' taste."""
-        archive = StreamArchive(
+    def archive(self, kind: type[Kind]) -> Kind:
+        """An empty archive of that kind, to the options' taste."""
+        archive = kind(
             compression=self.compression,
             compresslevel=self.level,
             lookahead=self.lookahead,
@@ -94,3 +103,29 @@ class Options(NamedTuple):
         )
         archive.comment = self.comment
         return archive
+
+
+def read_total(entries: Iterable[Any]) -> int | None:
+    """Bytes of data in all of `entries`, where each says so without being opened."""
+    if not isinstance(entries, Sequence):
+        return None
+    total = 0
+    for item in entries:
+        size = _stated_size(item)
+        if size is None:
+            return None
+        total += size
+    return total
+
+
+def _stated_size(item: Any) -> int | None:
+    try:
+        entry = coerce(item)
+        if entry.source_size is not None or entry.is_dir:
+            return entry.source_size or 0
+        if isinstance(entry.source, os.PathLike):
+            return os.stat(entry.source).st_size
+        with memoryview(entry.source) as view:
+            return view.nbytes
+    except Exception:  # no buffer; or whatever ails it, which is said when its turn comes
+        return None

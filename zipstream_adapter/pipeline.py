@@ -10,17 +10,19 @@ from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterat
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
-from zipfile import ZipInfo
+from zipfile import ZIP_STORED, ZipInfo
 
+from .checksums import Remembered
 from .dates import default_date
-from .describe import amend, describe
-from .entry import Entry, coerce, described
-from .errors import DuplicateNameError, EntryTypeError, SizeMismatchError, ZipStreamError
+from .describe import amend, describe, size_to_read
+from .entry import Entry, coerce
+from .errors import CRC32MismatchError, DuplicateNameError, EntryTypeError, ZipStreamError
+from .fields import described
 from .member import PATIENCE, MemberWriter
 from .names import NameRegistry
-from .options import Options, Progress, Skipped
+from .options import Options, Progress, Skipped, read_total
 from .prefetch import Prefetcher
-from .quick import QuickMembers
+from .quick import QuickMembers, StreamArchive
 from .source import FileFacts, OpenSource, close_of
 from .steps import OFFLOAD, OFFLOAD_CLOSING, OFFLOAD_WORK, SMALL_EFFORT, Abandoned, Steps
 
@@ -43,7 +45,7 @@ class Producer:
 
     def __init__(self, entries: Iterable[Any], options: Options) -> None:
         self.skipped: list[Skipped] = []
-        self.archive = options.archive()
+        self.archive = options.archive(StreamArchive)
         self._sink = self.archive.sink
         self._entries = self._check_entries(entries)
         self._names = NameRegistry(options.names, options.duplicates)
@@ -142,7 +144,7 @@ class Producer:
                 yield from self._write(entry)
                 return
             except Exception as exc:
-                _note(exc, self._entry, position)
+                note_on(exc, self._entry, position)
                 if self._options.on_error is None or not self._forgivable:
                     raise
                 if replacements == _MOST_REPLACEMENTS:
@@ -180,7 +182,8 @@ class Producer:
             return
         source: Any = yield from self._open_or_take(entry)
         try:
-            member = self._begin(entry, name, source)
+            remembered = yield from self._look_up(entry, source)
+            member = self._begin(entry, name, source, remembered.crc32 if remembered else None)
             offloads, reports, sink = self.offloads, self._options.on_progress is not None, self._sink
             while (chunk := (yield from self._pull(source)) if offloads else next(source, None)) is not None:
                 for piece in member.pieces(chunk):
@@ -197,6 +200,10 @@ class Producer:
             raise
         except BaseException as exc:
             yield from self._close_after(exc, source)
+            if isinstance(exc, CRC32MismatchError) and entry.crc32 is None and remembered is not None:
+                if self.offloads:
+                    yield OFFLOAD
+                raise remembered.refuted(entry.name) from exc
             raise
         # The source is closed first: what it raises there is a failure of this entry.
         yield from self._close_source(source)
@@ -205,6 +212,10 @@ class Producer:
         member.complete()
         self._member = None
         self._names.take(name)
+        if remembered is not None and remembered.crc32 != self._info.CRC:
+            if self.offloads:
+                yield OFFLOAD
+            remembered.found(self._info.CRC)
         self._read += member.size
         self._entry_read = member.size
         yield from self._report(0)
@@ -221,24 +232,34 @@ class Producer:
         self._fetched = None  # until now `_add` would have closed it
         return source
 
-    def _begin(self, entry: Entry, name: str, source: Source) -> MemberWriter:
+    def _look_up(self, entry: Entry, source: Source) -> Generator[Any, Any, Remembered | None]:
+        """What is remembered of the entry's file; None where it would be of no use."""
+        cache, facts = self._options.checksums, source.facts
+        if cache is None or facts is None or facts.path is None or entry.crc32 is not None or entry.is_raw:
+            return None
+        if facts.size <= self._options.lookahead:
+            return None  # its header is complete in any case
+        if self.offloads:
+            yield OFFLOAD
+        return Remembered(cache, facts.path, facts)
+
+    def _begin(self, entry: Entry, name: str, source: Source, crc32: int | None) -> MemberWriter:
         facts = source.facts
-        if None not in (entry.size, source.size) and entry.size != source.size:
-            raise SizeMismatchError(
-                f"entry {entry.name!r}: its data has {source.size} bytes, not the declared {entry.size}"
-            )
-        self._entry_size = entry.size if source.size is None else source.size
+        self._entry_size = size_to_read(entry, source.size)
         date = entry.modified or (facts.modified if facts else default_date())
         mode = entry.mode if entry.mode is not None else (facts.mode if facts else None)
-        info = self._describe(name, date, mode, self.archive.compression)
+        info = self._info = self._describe(name, date, mode, self.archive.compression)
         amend(info, entry)
+        if info.compress_type != ZIP_STORED:
+            crc32 = None  # the header needs its compressed size as well
         self._member = self.archive.begin(
             info,
             level=self._options.level if entry.level is None else entry.level,
             size=self._entry_size,
-            crc32=entry.crc32,
+            crc32=crc32 if entry.crc32 is None else entry.crc32,
             zip64=entry.zip64,
             pinned=facts is not None,
+            raw_size=entry.size if entry.is_raw and entry.compression != ZIP_STORED else None,
         )
         return self._member
 
@@ -269,7 +290,7 @@ class Producer:
             if self.offloads:
                 yield OFFLOAD
             self._members_total = len(self._entries) if isinstance(self._entries, Sequence) else None
-            self._read_total = _read_total(self._entries)
+            self._read_total = read_total(self._entries)
 
     def _report(self, so_far: int) -> Steps:
         """Call `on_progress`; `so_far`: bytes of a member that is not finished."""
@@ -332,7 +353,8 @@ class Producer:
         yield
 
 
-def _note(exc: Exception, entry: Entry | None, position: int) -> None:
+def note_on(exc: Exception, entry: Entry | None, position: int) -> None:
+    """Name the entry on what it has raised, or its position where it could not be made one."""
     if entry is None:
         exc.add_note(f"(item {position} of entries, counted from 0)")
     elif not isinstance(exc, ZipStreamError) or repr(entry.name) not in str(exc):
@@ -371,29 +393,3 @@ def check_entries(entries: Iterable[Any]) -> Iterable[Any]:
             f"entries={described(entries)} cannot be iterated over: give a list or a generator of entries"
         )
     return entries
-
-
-def _read_total(entries: Iterable[Any]) -> int | None:
-    """Bytes of data in all of `entries`, where each says so without being opened."""
-    if not isinstance(entries, Sequence):
-        return None
-    total = 0
-    for item in entries:
-        size = _stated_size(item)
-        if size is None:
-            return None
-        total += size
-    return total
-
-
-def _stated_size(item: Any) -> int | None:
-    try:
-        entry = coerce(item)
-        if entry.size is not None or entry.is_dir:
-            return entry.size or 0
-        if isinstance(entry.source, os.PathLike):
-            return os.stat(entry.source).st_size
-        with memoryview(entry.source) as view:
-            return view.nbytes
-    except Exception:  # no buffer; or whatever ails it, which is said when its turn comes
-        return None

@@ -18,10 +18,10 @@ from zipfile import ZIP_STORED, ZipInfo
 from .archive import StreamingZipFile
 from .checksum import fastest_crc32
 from .coding import Coded
-from .dates import EARLIEST, default_date
+from .dates import EARLIEST, LocalTime, default_date
 from .entry import Entry
 from .errors import OptionError
-from .member import INPUT_PER_LOOKAHEAD
+from .lookahead import outlasts
 from .parallel import BLOCK
 from .records import DESCRIPTOR_FLAG, Rows, Template, directory_row
 from .source import FileFacts, read_small
@@ -191,8 +191,7 @@ class QuickMembers:
 
     def _write(self, small: _Small, method: int, out: bytes) -> None:
         name, data, crc, date, mode = small
-        late = len(out) > self._lookahead or len(data) > self._lookahead * INPUT_PER_LOOKAHEAD
-        key = (date, mode, method, late and bool(data))
+        key = (date, mode, method, outlasts(self._lookahead, len(data), len(out)))
         template = self._templates.get(key) or self._template(key)
         if not self._held:
             self._offset = self._sink.tell()
@@ -227,6 +226,7 @@ def _is_plain(entry: Entry) -> bool:
     """Whether nothing is said of `entry` but where its data is, its date and its mode."""
     return (
         entry.size is entry.crc32 is entry.compression is entry.level is entry.zip64 is None
+        and type(entry.modified) is not LocalTime
         and not entry.comment
         and not entry.extra
     )

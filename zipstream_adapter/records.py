@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import struct
 from collections.abc import Iterator
-from zipfile import ZIP_BZIP2, ZIP_LZMA, ZipInfo
+from zipfile import ZIP_BZIP2, ZipInfo
 
 # A field at its largest value says "look in the zip64 record" (4.4.1.4), so that value itself needs one.
 LIMIT32 = 0xFFFFFFFF
@@ -18,12 +18,15 @@ LIMIT16 = 0xFFFF
 
 DESCRIPTOR_FLAG = 0x0008
 LZMA_EOS_FLAG = 0x0002
+METHOD_FLAGS = 0x0006  # bits 1 and 2: each method has its own meaning for them (4.4.4)
 UTF8_FLAG = 0x0800
 DOS_DIRECTORY = 0x10  # among the external attributes
 
 _VERSION = 20
 _ZIP64_VERSION = 45
-_METHOD_VERSION = {ZIP_BZIP2: 46, ZIP_LZMA: 63}
+# 4.4.3.2; what was defined after lzma needs as much as that.
+_METHOD_VERSION = {9: 21, 10: 25, ZIP_BZIP2: 46}
+_LATEST_VERSION = 63
 
 _LOCAL = struct.Struct("<4s2B4H3L2H")
 _ROW = struct.Struct("<4s4B4H3L5H2L")
@@ -33,6 +36,10 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _END = struct.Struct("<4s4H2LH")
 _ZIP64_EXTRA = struct.Struct("<2H2Q")
+_ZIP64_OFFSET = struct.Struct("<2HQ")
+# Where a row has its CRC-32, behind the signature, versions, flags, method, time and date (4.3.12).
+_CRC_IN_ROW = struct.Struct("<4s4B4H").size
+_CRC = struct.Struct("<L")
 
 # The most that zip64 fields add to a member's extra: two sizes and an offset behind a 4-byte head.
 ZIP64_EXTRA_ROOM = 28
@@ -104,30 +111,37 @@ class Template:
         whole, row = local_header(info, zip64=False), directory_row(info, zip64=False)
         # All up to the date is the same in each (4.3.7, 4.3.12).
         self._local, self._row = whole[: _LOCAL.size - self._LOCAL_REST.size], row[: _ROW.size - self._ROW_REST.size]
-        self._info = info
+        info = copy.copy(info)
+        info.header_offset = LIMIT32
+        self._wide_row = directory_row(info, zip64=False)[: _ROW.size - self._ROW_REST.size]
+        self._attributes = info.internal_attr, info.external_attr
         self._extra = without_zip64(info.extra)
         self._has_descriptor = bool(info.flag_bits & DESCRIPTOR_FLAG)
 
     def member(self, name: bytes, crc: int, size: int, data: bytes) -> bytes:
         """The whole member with the ASCII `name`: header, `data` as it is coded, and descriptor where it has one."""
-        extra = self._extra
+        coded = len(data)
+        return b"".join((self.header(name, crc, coded, size), data, self.descriptor(crc, coded, size)))
+
+    def header(self, name: bytes, crc: int, compressed: int, size: int) -> bytes:
+        """As `local_header`."""
         if self._has_descriptor:
-            head = self._LOCAL_REST.pack(0, 0, 0, len(name), len(extra))
-            return b"".join((self._local, head, name, extra, data, _DESCRIPTOR.pack(b"PK\7\x08", crc, len(data), size)))
-        head = self._LOCAL_REST.pack(crc, len(data), size, len(name), len(extra))
-        return b"".join((self._local, head, name, extra, data))
+            crc = compressed = size = 0
+        extra = self._extra
+        return self._local + self._LOCAL_REST.pack(crc, compressed, size, len(name), len(extra)) + name + extra
+
+    def descriptor(self, crc: int, compressed: int, size: int) -> bytes:
+        """As `data_descriptor`; nothing where there is none."""
+        return _DESCRIPTOR.pack(b"PK\7\x08", crc, compressed, size) if self._has_descriptor else b""
 
     def directory_row(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> bytes:
         """As `directory_row`, for a member at `offset`."""
-        info, extra = self._info, self._extra
+        extra, row = self._extra, self._row
         if offset >= LIMIT32:
-            info = copy.copy(info)
-            info.filename, info.header_offset = name.decode("ascii"), offset
-            info.CRC, info.compress_size, info.file_size = crc, compressed, size
-            return directory_row(info, zip64=False)
-        attributes = info.internal_attr, info.external_attr
-        rest = self._ROW_REST.pack(crc, compressed, size, len(name), len(extra), 0, 0, *attributes, offset)
-        return self._row + rest + name + extra
+            extra, row = _ZIP64_OFFSET.pack(1, 8, offset) + extra, self._wide_row
+            offset = LIMIT32
+        rest = self._ROW_REST.pack(crc, compressed, size, len(name), len(extra), 0, 0, *self._attributes, offset)
+        return row + rest + name + extra
 
 
 class Rows:
@@ -159,19 +173,24 @@ class Rows:
         for block in (*self._full, bytes(self._open)):
             at = 0
             while at < len(block):
-                info, at = _read_row(block, at)
+                info, at = read_row(block, at)
                 found.append(info)
         return found
 
 
-def _read_row(rows: bytes, at: int) -> tuple[ZipInfo, int]:
+def put_crc(rows: bytearray, at: int, crc: int) -> None:
+    """Write a member's CRC-32 into its row, which begins at `at`."""
+    _CRC.pack_into(rows, at + _CRC_IN_ROW, crc)
+
+
+def read_row(rows: bytes | bytearray, at: int) -> tuple[ZipInfo, int]:
     """What the row at `at` says, and where the next one begins. Not by `zipfile`, which minds what is in an extra."""
     fields = _ROW.unpack_from(rows, at)
     at += _ROW.size
     name_size, extra_size, comment_size = fields[12:15]
     parts = []
     for size in (name_size, extra_size, comment_size):
-        parts.append(rows[at : at + size])
+        parts.append(bytes(rows[at : at + size]))
         at += size
     name, extra, comment = parts
     time, date = fields[7:9]
@@ -188,6 +207,13 @@ def _read_row(rows: bytes, at: int) -> tuple[ZipInfo, int]:
     info.volume, info.internal_attr, info.external_attr, info.header_offset = fields[15:19]
     _widen(info)
     return info, at
+
+
+def member_of_row(rows: bytes | bytearray, at: int) -> ZipInfo:
+    """The member whose row begins at `at`, as `local_header` and `data_descriptor` take it."""
+    info, _ = read_row(rows, at)
+    info.extract_version = 0  # a row's own can be what its offset needs, of which a local header says nothing
+    return info
 
 
 def _widen(info: ZipInfo) -> None:
@@ -225,7 +251,9 @@ def needs_zip64(info: ZipInfo) -> bool:
 
 def set_versions(info: ZipInfo, zip64: bool) -> None:
     """Raise version needed and made by (4.4.3) to what the member uses, as ``zipfile`` does."""
-    least = max(_ZIP64_VERSION if zip64 else _VERSION, _METHOD_VERSION.get(info.compress_type, 0))
+    method = info.compress_type
+    known = _METHOD_VERSION.get(method, _LATEST_VERSION if method > ZIP_BZIP2 else _VERSION)
+    least = max(_ZIP64_VERSION if zip64 else _VERSION, known)
     info.extract_version = max(least, info.extract_version)
     info.create_version = max(least, info.create_version)
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import OptionError, PoisonedError
 
 DEFAULT_CHUNK_SIZE = 65536
 # What a target that takes less than it is given is offered at a time.
 _SHORT_STEP = 1 << 20
+
+
+class Gap(NamedTuple):
+    """A place in an archive for `size` bytes of data, which are not there."""
+
+    size: int
 
 
 class _Sink:
@@ -28,8 +34,9 @@ class _Sink:
         # One thread may write while another takes. Reentrant: a failing write poisons.
         self._lock = threading.RLock()
 
-    def write(self, data: bytes, *, whole: bool = False) -> int:
+    def write(self, data: bytes | Gap, *, whole: bool = False) -> int:
         """Take `data`, which must be immutable. `whole` data is never cut."""
+        assert not isinstance(data, Gap), "only a sink that skips takes it"
         with self._lock:
             if self.poisoned:
                 raise PoisonedError("this archive failed or was aborted: no byte can be added to it")
@@ -184,3 +191,19 @@ def _start_of(file: Any) -> int:
     except (AttributeError, OSError):
         return 0
     return position if isinstance(position, int) and position >= 0 else 0
+
+
+class SkippingSink(_Sink):
+    """Counts what is written, a `Gap` for its size, and keeps only what came last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = b""
+
+    def write(self, data: bytes | Gap, *, whole: bool = False) -> int:
+        if isinstance(data, Gap):
+            self._position += data.size
+            return data.size
+        self.last = data
+        self._position += len(data)
+        return len(data)

@@ -6,14 +6,16 @@ import errno
 import io
 import os
 import stat
+import time
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dates import date_of
-from .entry import Entry, described
+from .entry import Entry
 from .errors import EntryTypeError, NotAFileError
+from .fields import described
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -30,16 +32,27 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 class FileFacts(NamedTuple):
-    """What an opened file or directory says of itself."""
+    """What an opened file or directory says of itself.
+
+    stat: all of it; opened: when that was, in nanoseconds since 1970, with nothing read yet; path: where it was.
+    """
 
     size: int
     modified: datetime
     mode: int
+    stat: os.stat_result
+    opened: int
+    path: os.PathLike[Any] | None
 
 
-def facts_of(info: os.stat_result) -> FileFacts:
+def facts_of(info: os.stat_result, path: os.PathLike[Any] | None = None) -> FileFacts:
     """What `info`, of an opened file or a directory, says."""
-    return FileFacts(info.st_size, date_of(info), info.st_mode)
+    return FileFacts(info.st_size, date_of(info), info.st_mode, info, time.time_ns(), path)
+
+
+def open_to_read(path: Any) -> int:
+    """A descriptor of what is at `path`, whatever that is, without waiting for it."""
+    return os.open(path, _OPEN_FLAGS | _NO_WAIT)
 
 
 def read_small(path: os.PathLike[Any], limit: int) -> tuple[bytes, FileFacts] | None:
@@ -48,7 +61,7 @@ def read_small(path: os.PathLike[Any], limit: int) -> tuple[bytes, FileFacts] | 
     `OpenSource` says what ails it.
     """
     try:
-        descriptor = os.open(path, _OPEN_FLAGS | _NO_WAIT)
+        descriptor = open_to_read(path)
     except Exception:  # whatever a path object of somebody's own may raise, too
         return None
     try:
@@ -109,7 +122,7 @@ class OpenSource:
                 "give pathlib.Path(...) for the file, or text.encode() for the data"
             )
         if isinstance(source, os.PathLike):
-            return self._path(os.fspath(source))
+            return self._path(source)
         # Before anything is asked of it: what is refused was handed over, too.
         self._close_later(source)
         view = _view(source)
@@ -142,7 +155,7 @@ class OpenSource:
                 raise NotAFileError(
                     f"entry {self._name!r}: {os.fspath(entry.source)!r} is no directory, and the name ends in '/'"
                 )
-            self.facts = FileFacts(0, date_of(info), info.st_mode)
+            self.facts = facts_of(info)._replace(size=0)
         elif entry.source is not None and entry.source != b"":
             self._close_later(entry.source)
             raise EntryTypeError(
@@ -161,7 +174,8 @@ class OpenSource:
         self._exit.callback(pieces.close)
         return pieces
 
-    def _path(self, path: Any) -> Iterator[Buffer]:
+    def _path(self, source: os.PathLike[Any]) -> Iterator[Buffer]:
+        path = os.fspath(source)
         descriptor = self._descriptor(path)
         try:
             info = os.fstat(descriptor)
@@ -172,14 +186,14 @@ class OpenSource:
             os.close(descriptor)
             raise
         self._exit.callback(file.close)
-        self.facts = facts_of(info)
+        self.facts = facts_of(info, source)
         # What says 0 may be a file that is made as it is read, as under /proc.
         self.size = info.st_size or None
         return self._reads(file.read, max(self._read_size, FILE_READ))
 
     def _descriptor(self, path: Any) -> int:
         try:
-            return os.open(path, _OPEN_FLAGS | _NO_WAIT)
+            return open_to_read(path)
         except OSError as exc:
             if exc.errno == errno.ENXIO:  # a socket
                 raise not_a_file(self._name, path, os.stat(path).st_mode) from exc

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 from zipfile import ZIP_STORED, ZipInfo
 
 from .engines import Engine
 from .errors import PoisonedError, StreamClosedError, StreamStateError
-from .member import DEFAULT_LOOKAHEAD
+from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .options import OnError, OnProgress, Options, Skipped
 from .pipeline import Producer
+from .plan import known_length, planned_size
 from .sink import DEFAULT_CHUNK_SIZE
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from types import GeneratorType
     from typing import Self
+
+    from .checksums import ChecksumCache
 
 _NOTHING = memoryview(b"")
 
@@ -40,6 +44,7 @@ def stream_zip(
     workers: int | None = None,
     executor: Executor | None = None,
     prefetch: int = 0,
+    checksums: ChecksumCache | None = None,
 ) -> ZipStream:
     """A zip archive of `entries`, as an iterator of its bytes. Nothing is read before the first are asked for.
 
@@ -71,6 +76,8 @@ def stream_zip(
         prefetch: entries to come whose sources are opened, and whose first 256 KiB are read (and the rest of the chunk
             that reaches them), on as many threads, while the one before them is written; for sources that make one
             wait. Data in memory is not fetched.
+        checksums: a `ChecksumCache`, which remembers the CRC-32 of files: stored members from files over the lookahead
+            that it knows have complete headers; others are remembered once they were read whole. Stays yours.
 
     Raises:
         OptionError, LimitError, EntryTypeError, ImportError at once for arguments outside of these. While iterating: a
@@ -92,6 +99,7 @@ def stream_zip(
         workers=workers,
         executor=executor,
         prefetch=prefetch,
+        checksums=checksums,
     )
 
 
@@ -103,15 +111,19 @@ class ZipStream:
     """
 
     def __init__(self, entries: Iterable[Any], **options: Any) -> None:
-        producer = Producer(entries, Options(**options).checked())
+        checked = Options(**options).checked()
+        producer = Producer(entries, checked)
         self._producer = producer
+        self._planned_size: Callable[[], int | None] = cache(partial(planned_size, entries, checked))
         self._chunks = cast("GeneratorType[bytes, None, None]", producer.chunks())
         self._left_over = _NOTHING  # of a chunk that read() has taken a part of
         self._begun = self._over = self._closed = False
         self._failure: BaseException | None = None
 
-    def __iter__(self) -> Self:
-        return self
+    def __iter__(self) -> Iterator[bytes]:
+        # Another object, without a length: list() and b"".join() reserve room for as many items as what they iterate
+        # over has a length, and this one's is in bytes.
+        return _Chunks(self)
 
     def __next__(self) -> bytes:
         if self._left_over:
@@ -164,6 +176,24 @@ class ZipStream:
         """Whether `close` was called."""
         return self._closed
 
+    @property
+    def size(self) -> int | None:
+        """Bytes in the whole archive, where that can be known before it is made; else None.
+
+        It can where `entries` is a collection (a list, say), every size is declared or what a source in memory or a
+        file says, and all members are stored, or deflated at level 0. Worked out when it is asked for first: files are
+        looked at then; nothing is opened, called or used up. None, too, for what will fail (the stream says why), and
+        with `on_error`, which can change what there is.
+        """
+        return self._planned_size()
+
+    def __len__(self) -> int:
+        """`size`; TypeError where it is not known. (``list(stream)`` reserves room for as many items: join it.)"""
+        return known_length(self.size)
+
+    def __bool__(self) -> bool:
+        return True
+
     def infolist(self) -> list[ZipInfo]:
         """A ZipInfo for each member finished so far, in order, as its row in the central directory says it."""
         return self._producer.archive.rows.infolist()
@@ -208,3 +238,17 @@ class ZipStream:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Chunks:
+    """The iterator of a ZipStream."""
+
+    def __init__(self, stream: ZipStream) -> None:
+        self._stream = stream
+        self.close = stream.close
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._stream)

@@ -1,0 +1,241 @@
+"""Maker: any bytes of a planned archive, made of its table and of what its sources give."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+from zipfile import ZIP_DEFLATED, ZipInfo
+
+from .checksum import fastest_crc32
+from .compress import StoredBlocks
+from .errors import CRC32MismatchError, IntegrityError, SourceChangedError, ZipStreamError
+from .member import PATIENCE
+from .records import DESCRIPTOR_FLAG, data_descriptor, local_header
+from .rereading import Pin, part_of
+from .sink import StreamSink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .table import Table
+
+# Bytes of the archive; empty ones say that it takes time.
+Steps = Generator["bytes | memoryview", None, None]
+# Data of up to so many bytes is kept from the reading that finds its CRC-32 to where it is sent.
+_MOST_KEPT = 1 << 20
+# Rows that are made at a time.
+_ROWS = 1 << 10
+
+
+class Maker:
+    """Makes what is asked for of one archive, or of a part of it.
+
+    Args:
+        members: the members whose bytes can be made.
+        listed: those whose rows in the central directory can be.
+        directory: where in the archive that begins.
+        end: what follows it.
+        end_at: where in the archive that begins.
+    """
+
+    def __init__(self, members: Table, listed: Table, directory: int, end: bytes, end_at: int) -> None:
+        self.members = members
+        self.listed = listed
+        self.directory = directory
+        self.end = end
+        self.end_at = end_at
+        self._crc32 = fastest_crc32()
+
+    def chunks(self, start: int, stop: int, chunk_size: int) -> Generator[bytes, None, None]:
+        """The archive's bytes from `start` to `stop`, joined and cut as a stream's are; b"" says that it takes time."""
+        sink = StreamSink(chunk_size)
+        handed_over = time.monotonic()
+        with closing(self._steps(start, stop)) as steps:
+            for step in steps:
+                data = step if type(step) is bytes else bytes(step)
+                sink.write(data, whole=len(data) >= chunk_size)
+                late = not data and time.monotonic() - handed_over >= PATIENCE
+                if sink.has_chunks or late:
+                    yield from sink.take(everything=late)
+                    handed_over = time.monotonic()
+                if not data:
+                    yield data
+        yield from sink.take(everything=True)
+
+    def find_crcs(self, indexes: list[int]) -> Steps:
+        """Read those of the listed members whose CRC-32 is not known."""
+        for index in indexes:
+            yield from self._find_crc(self.listed, index, self.listed.info(index))
+
+    def _steps(self, start: int, stop: int) -> Steps:
+        at = min(stop, self.directory)
+        if start < at:
+            yield from self._of_members(start, at)
+        first, last = max(start, self.directory), min(stop, self.end_at)
+        if first < last:
+            yield from self._of_directory(first - self.directory, last - self.directory)
+        if stop > self.end_at:
+            yield self.end[max(0, start - self.end_at) : stop - self.end_at]
+
+    # Members.
+
+    def _of_members(self, start: int, stop: int) -> Steps:
+        table = self.members
+        index = table.at_offset(start)
+        while start < stop:
+            begins, ends = table.offsets[index], table.offsets[index + 1]
+            yield from self._of_member(index, start - begins, min(stop, ends) - begins)
+            start = ends
+            index += 1
+
+    def _of_member(self, index: int, start: int, stop: int) -> Steps:
+        """The bytes from `start` to `stop` of a member: header, data, and descriptor where it has one."""
+        table = self.members
+        info, zip64 = table.info(index), table.is_zip64(index)
+        head = local_header(info, zip64=zip64)
+        behind = len(head) + info.compress_size
+        late = info.flag_bits & DESCRIPTOR_FLAG
+        kept = None
+        if start < len(head):
+            if not late and not table.knows_crc(index):
+                kept = yield from self._find_crc(table, index, info)
+                head = local_header(info, zip64=zip64)
+            yield head[start:stop]
+        if start < behind and (stop > len(head) or (stop == len(head) and not info.compress_size)):
+            yield from self._of_data(index, info, kept, max(0, start - len(head)), min(stop, behind) - len(head))
+        if stop > behind:
+            if not table.knows_crc(index):
+                yield from self._find_crc(table, index, info)
+            info.CRC = table.crcs[index]
+            yield data_descriptor(info, zip64=zip64)[max(0, start - behind) : stop - behind]
+
+    def _of_data(self, index: int, info: ZipInfo, kept: bytes | None, start: int, stop: int) -> Steps:
+        """The bytes from `start` to `stop` of a member's data as it is coded. An empty one is looked at, too."""
+        with closing(self._data(index, info, kept, *self._data_places(index, info, start, stop))) as data:
+            if not self._is_framed(index, info):
+                yield from data
+                return
+            with closing(StoredBlocks.coded_part(data, info.file_size, start, stop)) as coded:
+                yield from coded
+
+    def _data(self, index: int, info: ZipInfo, kept: bytes | None, start: int, stop: int) -> Steps:
+        """A member's data from `start` to `stop`; its CRC-32 is looked after where that is all of it."""
+        if kept is not None:
+            with memoryview(kept) as view:
+                yield bytes(view[start:stop])
+            return
+        # Of what is compressed already, there is nothing to compare.
+        whole = start == 0 and stop == info.file_size and not self.members.is_raw(index)
+        left, crc = stop - start, 0
+        with self._read(self.members, index, info, start, stop) as chunks:
+            for chunk in chunks:
+                if whole:
+                    crc = self._crc32(chunk, crc)
+                left -= len(chunk)
+                if whole and not left:  # the last of it does not leave before
+                    self._check_crc(self.members, index, info, crc)
+                yield chunk
+        if whole and not info.file_size:
+            self._check_crc(self.members, index, info, 0)
+
+    def _find_crc(self, table: Table, index: int, info: ZipInfo) -> Generator[bytes | memoryview, None, bytes | None]:
+        """Read a member's data for its CRC-32, which goes into `info`, too. Returns the data where there is little."""
+        kept: list[bytes] | None = [] if info.file_size <= _MOST_KEPT else None
+        crc = 0
+        with self._read(table, index, info, 0, info.file_size) as chunks:
+            for chunk in chunks:
+                crc = self._crc32(chunk, crc)
+                if kept is not None:
+                    kept.append(chunk if type(chunk) is bytes else bytes(chunk))
+                yield b""
+        self._check_crc(table, index, info, crc)
+        info.CRC = crc
+        return None if kept is None else b"".join(kept)
+
+    @contextmanager
+    def _read(self, table: Table, index: int, info: ZipInfo, start: int, stop: int) -> Iterator[Steps]:
+        """What a member's source gives from `start` to `stop`. Whatever fails in there carries the member's name."""
+        date, identity = table.pin_of(index)
+        size = info.compress_size if table.is_raw(index) else info.file_size
+        pin = Pin(info.filename, table.sources[index], size, date, identity)
+        chunks = part_of(pin, start, stop)
+        try:
+            with closing(chunks):
+                yield chunks
+        except Exception as exc:
+            if not isinstance(exc, ZipStreamError) or repr(info.filename) not in str(exc):
+                exc.add_note(f"(while reading entry {info.filename!r})")
+            raise
+
+    def _check_crc(self, table: Table, index: int, info: ZipInfo, crc: int) -> None:
+        if not table.knows_crc(index):
+            table.keep_crc(index, crc)
+        elif crc != table.crcs[index]:
+            raise self._other_crc(table.is_declared(index), info.filename, crc, table.crcs[index])
+
+    @staticmethod
+    def _other_crc(declared: bool, name: str, crc: int, known: int) -> IntegrityError:
+        text = f"entry {name!r}: its data has the CRC-32 {crc:#010x}, not "
+        if declared:
+            return CRC32MismatchError(f"{text}the declared {known:#010x}")
+        return SourceChangedError(f"{text}{known:#010x} as before: its source has to give the same data each time")
+
+    # Parts.
+
+    def members_within(self, start: int, stop: int) -> tuple[Table, int]:
+        """The members that have bytes of the archive from `start` to `stop`, and the number of the first."""
+        table, stop = self.members, min(stop, self.directory)
+        if start >= stop:
+            return table.cut(0, 0), 0
+        first = table.at_offset(start)
+        return table.cut(first, table.at_offset(stop - 1) + 1), first
+
+    def listed_within(self, start: int, stop: int) -> tuple[Table, int]:
+        """The members whose rows have some of them, likewise."""
+        table = self.listed
+        start, stop = max(start, self.directory) - self.directory, min(stop, self.end_at) - self.directory
+        if start >= stop:
+            return table.cut(0, 0), 0
+        first = table.at_place(start)
+        return table.cut(first, table.at_place(stop - 1) + 1), first
+
+    def data_within(self, index: int, start: int, stop: int) -> tuple[int, int]:
+        """From where to where the data of a member is that some of them are made of."""
+        table = self.members
+        info = table.info(index)
+        begins = table.offsets[index] + len(local_header(info, zip64=table.is_zip64(index)))
+        first, last = (min(max(0, at - begins), info.compress_size) for at in (start, stop))
+        return self._data_places(index, info, first, last)
+
+    def _data_places(self, index: int, info: ZipInfo, start: int, stop: int) -> tuple[int, int]:
+        """Where the data is of which the bytes from `start` to `stop` of a member's coded data are made."""
+        if not self._is_framed(index, info):
+            return start, stop
+        size = info.file_size
+        return StoredBlocks.data_place(size, start), StoredBlocks.data_place(size, stop)
+
+    def _is_framed(self, index: int, info: ZipInfo) -> bool:
+        """Whether a member's data is coded here, as deflate at level 0."""
+        return info.compress_type == ZIP_DEFLATED and not self.members.is_raw(index)
+
+    def know_crc(self, index: int) -> None:
+        """Find the CRC-32 of a member whose data is in memory."""
+        if not self.members.knows_crc(index):
+            for _ in self._find_crc(self.members, index, self.members.info(index)):
+                pass
+
+    # The central directory.
+
+    def _of_directory(self, start: int, stop: int) -> Steps:
+        """The bytes from `start` to `stop` of the rows."""
+        table = self.listed
+        index = table.at_place(start)
+        last = table.at_place(stop - 1) + 1
+        while index < last:
+            following = min(index + _ROWS, last)
+            yield from self.find_crcs(table.unknown(index, following))
+            begins = table.row_places[index]
+            yield bytes(table.rows_of(index, following)[max(0, start - begins) : stop - begins])
+            index = following

@@ -1,0 +1,203 @@
+"""Header fields of a zip download: how they are written, and how a request's are read.
+
+Grammar, dates and quoting are werkzeug's (extra ``web``); here stands what it lets pass and must not leave, or come in.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+from .errors import EntryTypeError, OptionError
+from .fields import described
+
+try:
+    from werkzeug import http
+except ImportError as exc:
+    raise ImportError(
+        "zipstream_adapter.web needs werkzeug: install the extra 'web' (pip install 'zipstream-adapter[web]')"
+    ) from exc
+
+MEDIA_TYPE = "application/zip"
+DEFAULT_FILENAME = "download.zip"
+# Bytes in UTF-8: file systems take no longer names, and encoded they still fit the buffers of proxies.
+_MAX_FILENAME = 255
+# RFC 8187 section 3.2.1: attr-char, besides letters and digits.
+_ATTR_CHARS = "!#$&+-.^_`|~"
+# What clients do not agree about in a quoted string (RFC 6266 appendix D), or take for quotes and wildcards.
+_DOUBTFUL = re.compile(r"""["'%*/:<>?\\|]|[^ -~]""")
+# Controls, lone surrogates, line and paragraph separators.
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+_ETAG = re.compile(r"[!#-~]+")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
+# These follow from the archive and from the request.
+_OURS = {"accept-ranges", "content-disposition", "content-length", "content-range", "etag", "last-modified"}
+_HOPS = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+
+
+def zip_headers(
+    filename: str, *, size: int | None = None, etag: str | None = None, last_modified: datetime | None = None
+) -> dict[str, str]:
+    """The header fields of a response that carries a whole archive.
+
+    Args:
+        filename: the name that the download gets: any Unicode, without path separators and control characters, at most
+            255 bytes in UTF-8. It is sent as RFC 6266 has it: as it is, or spelled in ASCII for those who know no
+            other, with the real one beside it (RFC 8187).
+        size: bytes of the archive: the Content-Length. Without it, HTTP/1.1 sends chunks, whose end can be missed.
+        etag: opaque, without quotes; a strong validator (RFC 9110 section 8.8.1). With it and `size`, ``Accept-Ranges``
+            says that byte ranges are answered, as `respond` does for a layout.
+        last_modified: a datetime (a naive one is UTC), sent in whole seconds. One of the future is sent as now.
+
+    ``no-transform`` and ``X-Accel-Buffering: no`` keep proxies from compressing or collecting what is streamed.
+
+    Raises:
+        OptionError, EntryTypeError: for values outside of these.
+    """
+    fields = {
+        "Content-Type": MEDIA_TYPE,
+        "Content-Disposition": content_disposition(filename),
+        "Cache-Control": "no-transform",
+        "X-Accel-Buffering": "no",
+    }
+    if size is not None:
+        fields["Content-Length"] = _decimal(size)
+    if etag is not None:
+        fields["ETag"] = quoted_etag(etag)
+    if last_modified is not None:
+        fields["Last-Modified"] = http.http_date(min(in_seconds(last_modified), datetime.now(UTC)))
+    if size is not None and etag is not None:
+        fields["Accept-Ranges"] = "bytes"
+    return fields
+
+
+def content_disposition(filename: str) -> str:
+    """``attachment`` under that name (RFC 6266 section 4); clients that know no ``filename*`` get an ASCII spelling."""
+    check_filename(filename)
+    plain = "".join(char for char in unicodedata.normalize("NFKD", filename) if not unicodedata.combining(char))
+    plain = _DOUBTFUL.sub("_", plain)
+    if not plain.strip(". "):
+        plain = DEFAULT_FILENAME
+    # Always in quotes, which some expect around a token, too.
+    value = f"attachment; filename={http.quote_header_value(plain, allow_token=False)}"
+    if plain == filename:
+        return value
+    return http.dump_options_header(value, {"filename*": f"UTF-8''{quote(filename, safe=_ATTR_CHARS)}"})
+
+
+def check_filename(filename: str) -> None:
+    """Refuse a name that would end the header field, leave the download's directory, or be no name."""
+    if not isinstance(filename, str):
+        raise EntryTypeError(f"filename={described(filename)}: give a str")
+    fault = None
+    if not filename.strip(". "):
+        fault = "there is nothing in it that names a file"
+    elif "/" in filename or "\\" in filename:
+        fault = "it carries a path separator, and clients would cut it there"
+    elif bad := next((char for char in filename if unicodedata.category(char) in _UNPRINTABLE), None):
+        fault = f"it carries the control character or surrogate {bad!r}"
+    elif len(filename.encode()) > _MAX_FILENAME:
+        fault = f"it is {len(filename.encode())} bytes long in UTF-8, and {_MAX_FILENAME} is the most"
+    if fault:
+        raise OptionError(f"filename={filename[:300]!r}: {fault}. Give a plain file name, as in 'photos.zip'")
+
+
+def quoted_etag(etag: str) -> str:
+    """`etag` as the field has it; what is no opaque-tag (RFC 9110 section 8.8.3) is refused."""
+    if not isinstance(etag, str):
+        raise EntryTypeError(f"etag={described(etag)}: give a str")
+    if not _ETAG.fullmatch(etag):
+        raise OptionError(f"etag={etag[:80]!r}: give visible ASCII characters, without spaces, quotes and W/")
+    return http.quote_etag(etag)
+
+
+def in_seconds(date: datetime) -> datetime:
+    """`date` as header fields can say it: UTC, in whole seconds; a naive one is taken for UTC."""
+    if not isinstance(date, datetime):
+        raise EntryTypeError(f"last_modified={described(date)}: give a datetime")
+    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    return date.replace(microsecond=0)
+
+
+def _decimal(size: int) -> str:
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise OptionError(f"size={size!r}: give bytes as a whole number, or None where it is not known")
+    return str(size)
+
+
+def check_extra(extra: Mapping[str, str]) -> dict[str, str]:
+    """Refuse fields of the user's that could not be sent as they are, or would contradict ours."""
+    if not isinstance(extra, Mapping):
+        raise EntryTypeError(f"extra header fields {described(extra)}: give a mapping from name to value")
+    for name, value in extra.items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise OptionError(f"header {name!r}: this is no field name (RFC 9110 section 5.1)")
+        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
+            raise OptionError(f"header {name}: {value!r}: give printable ASCII on one line")
+        if name.lower() in _OURS | _HOPS:
+            raise OptionError(f"header {name}: this follows from the archive and the request, and cannot be given")
+    return dict(extra)
+
+
+def overlaid(fields: dict[str, str], extra: Mapping[str, str]) -> dict[str, str]:
+    """`fields`, and those of `extra` beside or instead of them; a Cache-Control keeps its ``no-transform``."""
+    given = {name.lower() for name in extra}
+    merged = {name: value for name, value in fields.items() if name.lower() not in given} | dict(extra)
+    for name in merged:
+        if name.lower() == "cache-control" and "no-transform" not in merged[name].lower():
+            merged[name] += ", no-transform"
+    return merged
+
+
+def by_lower_name(headers: Any) -> Mapping[str, str]:
+    """A request's header fields by lower-case name, those of one name joined (RFC 9110 section 5.3). Read-only.
+
+    headers: a mapping, such as any framework's, or an iterable of pairs; of str, or of bytes, as ASGI has them.
+    """
+    pairs: Iterable[tuple[Any, Any]] = headers.items() if hasattr(headers, "items") else headers
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        key, text = _text(name).lower(), _text(value)
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return MappingProxyType(found)
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
+# What a request's fields say of a representation. Whatever is malformed says nothing.
+
+
+def holds_etag(value: str, etag: str | None, *, weak: bool) -> bool:
+    """Whether the If-Match or If-None-Match `value` names `etag`, or ``*``, which is any (RFC 9110 section 8.8.3.2).
+
+    weak: whether a weak tag names it, too. Our own is strong.
+    """
+    tags = http.parse_etags(value.strip())
+    if tags.star_tag:
+        return True
+    if etag is None:
+        return False
+    return tags.contains_weak(etag) if weak else tags.is_strong(etag)
+
+
+def http_date(value: str) -> datetime | None:
+    """The date that `value` says; None where it says none."""
+    return http.parse_date(value)
+
+
+def byte_ranges(value: str) -> list[tuple[int, int | None]] | None:
+    """(start, stop) of each range of a Range field, with a negative start for a suffix; None where it is to be ignored.
+
+    So are other units, and what is malformed. Of several ranges, all but those in ascending order that do not overlap
+    are ignored, as RFC 9110 section 14.2 allows.
+    """
+    found = http.parse_range_header(value)
+    return list(found.ranges) if found is not None and found.units == "bytes" else None
