@@ -25,6 +25,7 @@ class Measured(NamedTuple):
         promised: the size that a stream knows before the data.
         facts: what a file says of itself.
         date, identity: its exact date in nanoseconds, and its inode.
+        crc32: what is remembered of it (see `ChecksumCache`).
     """
 
     source: Any
@@ -33,6 +34,7 @@ class Measured(NamedTuple):
     facts: FileFacts | None = None
     date: int = 0
     identity: int = 0
+    crc32: int | None = None
 
 
 def measured(entry: Entry) -> Measured:
@@ -70,6 +72,11 @@ def _measured_file(entry: Entry) -> Measured:
     # A file that is made as it is read, as under /proc, says 0 and gives more.
     size = None if info.st_size == 0 and _gives_data(path) else info.st_size
     return Measured(os.fsdecode(path), size, size, facts_of(info, entry.source), info.st_mtime_ns, inode_of(info))
+
+
+def counts_in_cache(entry: Entry, found: Measured) -> bool:
+    """Whether a `ChecksumCache` can have something to say."""
+    return found.facts is not None and not entry.is_dir and not entry.is_raw and entry.crc32 is None
 
 
 def inode_of(info: os.stat_result) -> int:
