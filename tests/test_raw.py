@@ -29,6 +29,7 @@ from zipstream_adapter import (
     OptionError,
     Progress,
     SizeMismatchError,
+    StreamingZipFile,
     Zip64RequiredError,
     ZipStreamError,
     async_stream_zip,
@@ -319,6 +320,19 @@ def test_what_nobody_here_can_find_out_has_to_be_said(missing: str) -> None:
     del arguments[missing]
     with pytest.raises(TypeError, match=missing):
         Entry.raw("a", b"coded", **arguments)
+
+
+def test_a_member_of_an_archive_needs_it_as_well() -> None:
+    file = io.BytesIO()
+    with StreamingZipFile(file) as archive:
+        info = zipfile.ZipInfo("a")
+        info.compress_type = 8
+        with pytest.raises(OptionError, match=r"'a': .* crc32 has to be told"):
+            archive.begin(info, raw_size=5)
+        with archive.begin(info, raw_size=len(SMALL), crc32=zlib.crc32(SMALL)) as member:
+            member.write(deflated(SMALL))
+        archive.writestr("b", b"2")
+    assert oracles.members(file.getvalue()) == {"a": SMALL, "b": b"2"}
 
 
 def test_a_level_means_nothing_here() -> None:

@@ -75,8 +75,25 @@ def test_code_that_wants_a_zipfile(place: Path) -> None:
         assert archive.read("numbers.txt").split() == [b"%d" % number for number in range(1000)]
 
 
+def test_data_that_is_compressed_already(place: Path) -> None:
+    with zipfile.ZipFile(place / "released.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(place / "report.txt", "report.txt")
+    run(blocks("python")[5], place)
+    with zipfile.ZipFile(place / "bundle.zip") as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["report.txt", "notes.txt"]
+        assert archive.getinfo("report.txt").compress_type == zipfile.ZIP_DEFLATED
+
+
+def test_checksums_that_are_remembered(place: Path) -> None:
+    for _ in range(2):
+        run(blocks("python")[6], place)
+        assert zipfile.ZipFile(place / "photos.zip").testzip() is None
+    assert (place / "checksums.sqlite").stat().st_size > 0
+
+
 def test_no_python_block_is_left_out() -> None:
-    assert len(blocks("python")) == 5
+    assert len(blocks("python")) == 7
 
 
 def test_quick_start_is_two_lines_and_the_second_runs_the_tests() -> None:

@@ -16,8 +16,9 @@ from .errors import EntryError, LimitError, ZipStreamError
 from .fields import MAX_SIZE
 from .lookahead import outlasts
 from .names import NameRegistry
+from .options import check_entries
 from .pinned import Measured, counts_in_cache, measured
-from .pipeline import check_entries, close_items, note_on
+from .pipeline import close_items, note_on
 from .quick import StreamArchive
 from .records import DESCRIPTOR_FLAG, LIMIT32, Rows, Template
 from .sink import Gap, SkippingSink
