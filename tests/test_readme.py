@@ -92,8 +92,14 @@ def test_checksums_that_are_remembered(place: Path) -> None:
     assert (place / "checksums.sqlite").stat().st_size > 0
 
 
+def test_layouts(place: Path) -> None:
+    said = run(blocks("python")[7], place).split()
+    assert int(said[0]) == (place / "photos.zip").stat().st_size
+    assert zipfile.ZipFile(place / "photos.zip").testzip() is None
+
+
 def test_no_python_block_is_left_out() -> None:
-    assert len(blocks("python")) == 7
+    assert len(blocks("python")) == 8
 
 
 def test_quick_start_is_two_lines_and_the_second_runs_the_tests() -> None:
