@@ -7,6 +7,7 @@ import pickle
 import zipfile
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,10 @@ def test_copies_from_another_archive(tmp_path: Path) -> None:
     os.utime(path, (DATE, DATE))
     with pytest.raises(SourceChangedError, match=r"other\.zip"):
         list(layout.iter_range())
+    again = ZipLayout([Entry.copy(path, name) for name in names])
+    assert again.last_modified == datetime.fromtimestamp(DATE, UTC)
+    assert again.etag is not None
+    assert again.etag != layout.etag
 
 
 @pytest.mark.parametrize("by", [-1, 1])

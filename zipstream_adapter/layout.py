@@ -143,9 +143,9 @@ class ZipLayout:
         """What names these very bytes: an opaque text for a strong ETag (RFC 9110, 8.8.3), without its quotes.
 
         Made of all that decides them: of each member its name, date, mode, method, sizes, place, comment, extra and
-        declared CRC-32; of a file its size and exact date; of what is in memory the data; the archive's comment. The
-        same in every process, time zone and locale. None where the data of a callable, or of another iterable, has no
-        declared `crc32`: nothing is known then of what it will be.
+        declared CRC-32; of a file (and of an archive at a path that is copied from) its size and exact date; of what is
+        in memory the data; the archive's comment. The same in every process, time zone and locale. None where the data
+        of a callable, or of another iterable, has no declared `crc32`: nothing is known then of what it will be.
         """
         table = self._table
         for index, source in enumerate(table.sources):
@@ -213,7 +213,7 @@ class ZipLayout:
         return Parts(self._maker, self.size, part_size, self._chunk_size)
 
     def find_checksums(self) -> None:
-        """Read, now, all data whose CRC-32 is neither declared nor found yet."""
+        """Read, now, all data whose CRC-32 is neither declared nor found yet. On an event loop, call it on a thread."""
         for _ in self._maker.find_crcs(self._table.unknown()):
             pass
 

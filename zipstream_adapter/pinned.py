@@ -9,6 +9,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
+from .archived import FromPath
 from .describe import size_to_read
 from .entry import Entry
 from .errors import CRC32MismatchError, EntryError, EntryTypeError
@@ -48,7 +49,8 @@ def measured(entry: Entry) -> Measured:
         found = _measured_file(entry)
     else:
         size = len(source) if type(source) is bytes else None if _is_function(source) else _size_in_memory(source)
-        found = Measured(source, size, size)
+        # What a copy comes from has a date as well, which it looks after itself.
+        found = Measured(source, size, size, date=source.modified if type(source) is FromPath else 0)
     size = size_to_read(entry, found.size)
     if found.size is None:
         found = found._replace(size=size, promised=size)

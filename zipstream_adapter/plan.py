@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zipfile import ZIP_STORED, ZipInfo
 
 from .compress import coded_size, method_name, method_number
-from .dates import LocalTime, default_date
+from .dates import LocalTime, clamped, default_date
 from .describe import amend, describe
 from .entry import Entry, coerce
 from .errors import EntryError, LimitError, ZipStreamError
@@ -107,7 +107,9 @@ class Planner:
             raise self._too_large(f"entry {entry.name!r}: with it, the archive")
         date = entry.modified or (facts.modified if facts else self._default_date())
         mode = entry.mode if entry.mode is not None else (facts.mode if facts else None)
-        self._note_date(date if facts is None else max(date, facts.modified))
+        self._note_date(date)
+        if found.date:
+            self._note_date(clamped(found.date // 10**9))
         crc = entry.crc32
         if method == ZIP_STORED and size > options.lookahead and crc is None:
             crc = found.crc32  # the stream as well makes use of it for these only
