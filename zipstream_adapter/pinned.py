@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -15,6 +16,8 @@ from .entry import Entry
 from .errors import CRC32MismatchError, EntryError, EntryTypeError
 from .fields import MAX_SIZE, described
 from .source import FileFacts, OpenSource, facts_of, flat_view, not_a_file, open_to_read, size_of
+
+_ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class Measured(NamedTuple):
@@ -108,6 +111,8 @@ def rereadable(entry: Entry, found: Measured) -> Measured:
     What is in memory and could change is copied.
     """
     source = entry.source
+    if type(source) is FunctionType and source.__code__.co_flags & _ASYNCHRONOUS:
+        raise EntryTypeError(f"entry {entry.name!r}: the source is {described(source)}, and a layout calls no such one")
     if entry.is_dir or type(source) is bytes or _is_function(source) or isinstance(source, os.PathLike):
         pass
     elif callable(getattr(source, "read", None)) or isinstance(source, Iterator):

@@ -12,7 +12,7 @@ from .compress import coded_size, method_name, method_number
 from .dates import LocalTime, clamped, default_date
 from .describe import amend, describe
 from .entry import Entry, coerce
-from .errors import EntryError, LimitError, ZipStreamError
+from .errors import EntryError, LimitError
 from .fields import MAX_SIZE
 from .lookahead import outlasts
 from .names import NameRegistry
@@ -251,7 +251,7 @@ def planned_size(entries: Any, options: Options) -> int | None:
     try:
         plan_all(planner, entries, partial(_measured_for_stream, options), lambda found: None)
         start, last = planner.finish()
-    except (_Unknown, ZipStreamError, OSError):
+    except Exception:  # a size that is not known; or whatever ails an entry, which is said when its turn comes
         return None
     return start + len(planner.table.rows) + len(last)
 
