@@ -134,8 +134,14 @@ def test_a_file_that_changes_while_it_is_read_is_refused(file: Path, tmp_path: P
         with pytest.raises(SourceChangedError, match=r"data\.bin' changed while"):
             checksum_of(file, cache)
         assert cache.get(file, os.stat(file)) is None
-    with pytest.raises(NotAFileError):
-        checksum_of(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["/", ".", "sub/", "sub"])
+def test_a_directory_has_no_checksum(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotAFileError, match="is a directory, not a file"):
+        checksum_of(path)
 
 
 def test_no_cache_is_needed(file: Path) -> None:
@@ -342,7 +348,9 @@ with ChecksumCache(sys.argv[1]) as cache:
         child = os.fork()
         if child == 0:
             cache.put("/files/1", info, 6, opened=1 << 62)
-            os._exit(cache.get("/files/0", info))
+            crc = cache.get("/files/0", info)
+            cache.close()
+            os._exit(crc)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
     assert cache.get("/files/1", info) == 6
 """

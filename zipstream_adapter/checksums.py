@@ -109,10 +109,11 @@ class ChecksumCache:
 
     def close(self) -> None:
         """Let go of the database."""
+        self._mind_forks()
         with self._lock:
             self._closed = True
             connection, self._connection = self._connection, None
-            if connection is not None and self._process == os.getpid():
+            if connection is not None:
                 connection.close()
 
     def __enter__(self) -> Self:
@@ -270,7 +271,8 @@ def checksum_of(path: StrPath, cache: ChecksumCache | None = None) -> tuple[int,
 
     Raises SourceChangedError where it changes while it is read, NotAFileError where it is none, OSError.
     """
-    source = OpenSource(Entry(os.fspath(path), PurePath(path)), FILE_READ)
+    name = os.path.abspath(path).rstrip("/") or "."  # no directory's: that it may be one is found by opening it
+    source = OpenSource(Entry(name, PurePath(path)), FILE_READ)
     try:
         facts = source.facts
         assert facts is not None
