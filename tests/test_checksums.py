@@ -8,6 +8,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import warnings
 import zlib
@@ -354,6 +355,22 @@ with ChecksumCache(sys.argv[1]) as cache:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
     assert cache.get("/files/1", info) == 6
 """
+
+
+def test_those_who_make_it_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    info, together = os.stat(__file__), threading.Barrier(6)
+
+    def make(path: Path, number: int) -> None:
+        together.wait(30)
+        with ChecksumCache(path, timeout=30) as cache:
+            cache.put(f"/files/{number}", info, number, opened=1 << 62)
+
+    with ThreadPoolExecutor(6) as pool:
+        for attempt in range(20):
+            path = tmp_path / str(attempt)
+            list(pool.map(make, [path] * 6, range(6)))
+            with ChecksumCache(path) as cache:
+                assert [cache.get(f"/files/{number}", info) for number in range(6)] == list(range(6))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

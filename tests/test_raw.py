@@ -204,12 +204,14 @@ def test_refused_zip64_is_refused_before_any_byte() -> None:
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("known", [True, False])
-def test_a_member_of_5_gib_in_5_mib_is_read(known: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("known", "judge"), [(True, oracles.unzip), (False, oracles.seven_zip)])
+def test_a_member_of_4_gib_in_4_mib_is_read(
+    known: bool, judge: Callable[[Path], oracles.Verdict], tmp_path: Path
+) -> None:
     piece = bytes(1 << 20)
     compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     block = compressor.compress(piece) + compressor.flush(zlib.Z_FULL_FLUSH)
-    count, crc = 5 << 10, 0
+    count, crc = (4 << 10) + 1, 0
     for _ in range(count):
         crc = zlib.crc32(piece, crc)
     source = itertools.chain(itertools.repeat(block, count), [b"\3\0"])
@@ -217,9 +219,8 @@ def test_a_member_of_5_gib_in_5_mib_is_read(known: bool, tmp_path: Path) -> None
     entry = Entry.raw("zeros", source, compression=8, size=count << 20, crc32=crc, compressed_size=told)
     path = tmp_path / "a.zip"
     path.write_bytes(stream_zip([entry]).read())
-    for judge in (oracles.unzip, oracles.seven_zip):
-        verdict = judge(path)
-        assert verdict, verdict.said
+    verdict = judge(path)
+    assert verdict, verdict.said
 
 
 # Promises.

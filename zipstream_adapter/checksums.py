@@ -13,7 +13,8 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -178,14 +179,17 @@ class ChecksumCache:
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         """Check that the database is ours, or nobody's, before anything is written to it."""
-        if self._is_new(db):
+        with _transaction(db, "DEFERRED"):
+            is_new = self._is_new(db)
+        if is_new:
+            with _transaction(db, "IMMEDIATE"):
+                if self._is_new(db):  # another process may have been faster
+                    db.execute(_CREATE)
+                    db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                    db.execute(f"PRAGMA user_version = {_VERSION}")
+        # Where another process is at it, this waits for nothing: the mode is the file's, and then changed anyway.
+        with suppress(self._sqlite3.OperationalError):
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute("BEGIN IMMEDIATE")
-            if self._is_new(db):  # another process may have been faster
-                db.execute(_CREATE)
-                db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version = {_VERSION}")
-            db.execute("COMMIT")
         db.execute("PRAGMA synchronous = NORMAL")
 
     def _is_new(self, db: sqlite3.Connection) -> bool:
@@ -211,6 +215,18 @@ class ChecksumCache:
         if not self._told:
             self._told = True
             warnings.warn(f"{self!r} cannot be used, and remembers nothing: {exc}", RuntimeWarning, stacklevel=3)
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, kind: str) -> Iterator[None]:
+    """All that is asked within is of one state of the database."""
+    db.execute(f"BEGIN {kind}")
+    try:
+        yield
+    except BaseException:
+        db.rollback()
+        raise
+    db.execute("COMMIT")
 
 
 def _opened(kind: type[ChecksumCache], path: str, timeout: float) -> ChecksumCache:
