@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests import oracles
@@ -110,6 +110,7 @@ def test_other_methods_are_read_by_who_knows_them(method: int, reader: str, tmp_
     assert readers.READERS[reader](archive, tmp_path) == expected
 
 
+@example(b"", 8, (), 0, True)
 @given(
     st.binary(max_size=3000), st.sampled_from([8, 12, 14]), cuttings, st.sampled_from([0, 100, 65536]), st.booleans()
 )

@@ -58,7 +58,7 @@ def _info_in(file: IO[bytes], path: Any, member: str) -> ZipInfo:
     try:
         with ZipFile(file) as archive:
             return _info_of(archive, member)
-    except BadZipFile as exc:
+    except (BadZipFile, NotImplementedError, UnicodeDecodeError) as exc:
         raise BadArchiveError(f"{path!r} cannot be read as a zip archive: {exc}") from exc
 
 
@@ -77,7 +77,11 @@ def _checked(info: ZipInfo) -> ZipInfo:
     for bit, fault in _REFUSED.items():
         if info.flag_bits & bit:
             raise EntryError(f"member {info.filename!r} {fault}, and cannot be copied: extract it, and add what it was")
-    if info.is_dir() and info.file_size:
+    if info.header_offset < 0:
+        raise BadArchiveError(
+            f"member {info.filename!r} is said to begin {-info.header_offset} bytes before the archive"
+        )
+    if info.filename.endswith("/") and info.file_size:
         raise EntryError(f"member {info.filename!r} is a directory with {info.file_size} bytes of data")
     return info
 

@@ -87,8 +87,7 @@ class ChecksumCache:
         )
         if row is None or row[0] != _facts(info) or row[2] != _seal(key, row[0], row[1]):
             return None
-        crc: int = row[1]
-        return crc
+        return row[1] if type(row[1]) is int else None
 
     def put(self, path: StrPath, info: os.stat_result, crc32: int, *, opened: int) -> None:
         """Remember the CRC-32 of the file at `path`, all of whose data was read.
