@@ -65,6 +65,12 @@ def test_a_local_header_that_is_not_the_member_s_fails(way: str, at: int, data: 
     assert isinstance(caught.value, zipfile.BadZipFile)
 
 
+def test_from_a_path_the_method_is_compared_as_well(tmp_path: Path) -> None:
+    entry = _from_path(flipped(archive_of(), 8, b"\x0c"), tmp_path, "a.txt")
+    with pytest.raises(BadArchiveError, match=r"its local header is that of 'a\.txt', by method 12 and not 8"):
+        stream_zip([entry]).read()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_data_that_is_cut_fails(way: str, tmp_path: Path) -> None:
     archive = archive_of({"a.txt": noise(1, 1000), "b.txt": noise(2, 1000)})
