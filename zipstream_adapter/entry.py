@@ -195,7 +195,7 @@ class Entry:
         info, source = archived.find(zip_file, member)
         name = info.filename if name is None else name
         known = archived.described_by(info, options)
-        if info.is_dir():
+        if info.filename.endswith("/"):
             return Entry.directory(name, **known)
         return RawEntry(name, source, **archived.coding_of(info), **known)
 

@@ -254,7 +254,7 @@ class Producer:
     def _look_up(self, entry: Entry, source: Source) -> Generator[Any, Any, Remembered | None]:
         """What is remembered of the entry's file; None where it would be of no use."""
         cache, facts = self._options.checksums, source.facts
-        if cache is None or facts is None or facts.path is None or entry.crc32 is not None or entry.is_raw:
+        if cache is None or facts is None or facts.path is None or entry.crc32 is not None:
             return None
         if facts.size <= self._options.lookahead:
             return None  # its header is complete in any case
