@@ -133,6 +133,18 @@ def test_zipinfo_of_another_archive_brings_no_stale_zip64() -> None:
     assert [info.flag_bits for info in infos] == [8, 8], "the lzma flag of the copied member is gone with its method"
 
 
+@pytest.mark.parametrize(("hint", "version"), [(0xFFFFFFFE, 20), (0xFFFFFFFF, 45)])
+def test_a_zipinfo_that_says_its_size_gets_the_header_for_it(hint: int, version: int) -> None:
+    file = io.BytesIO()
+    with StreamingZipFile(file, lookahead=0) as archive:
+        info = zipfile.ZipInfo("a")
+        info.file_size = hint
+        with archive.open(info, "w") as member:
+            member.write(b"data")
+    assert struct.unpack_from("<H", file.getvalue(), 4) == (version,)
+    assert oracles.members(file.getvalue()) == {"a": b"data"}
+
+
 def test_levels_reach_the_compressor() -> None:
     data = words(1, 100_000)
     with StreamingZipFile(compression=zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

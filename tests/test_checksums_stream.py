@@ -215,6 +215,19 @@ def test_one_that_cannot_be_used_breaks_no_stream(way: str, tree: Path, tmp_path
     assert oracles.members(zipped(way, [("a", tree / "large")], checksums=cache)) == {"a": LARGE}
 
 
+def test_a_warning_that_is_an_error_leaves_no_member_out_that_is_in_the_archive(
+    way: str, tree: Path, cache: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwritable(*args: Any, **options: Any) -> None:
+        raise RuntimeWarning("cannot be used")
+
+    monkeypatch.setattr(ChecksumCache, "put", unwritable)
+    left_out: list[Any] = []
+    with pytest.raises(RuntimeWarning):
+        zipped(way, [("a", tree / "large")], checksums=cache, on_error=lambda *what: left_out.append(what))
+    assert left_out == []
+
+
 @pytest.mark.parametrize("value", ["cache.sqlite", Path("cache"), {}, 5])
 def test_what_is_no_cache_is_refused(way: str, value: Any) -> None:
     with pytest.raises(OptionError, match=r"checksums=.*: give a ChecksumCache, or None"):

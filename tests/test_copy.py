@@ -192,6 +192,28 @@ def test_from_a_path_it_is_opened_at_its_turn_and_closed(as_type: Any, by_info: 
     assert descriptors() == before
 
 
+@pytest.mark.parametrize("prefix", [b"#!/bin/sh\n" * 500, b"PK\3\4" * 9])
+def test_from_a_path_with_something_before_the_archive(prefix: bytes, path: Path) -> None:
+    plain = path.read_bytes()
+    path.write_bytes(prefix + plain)  # offsets are those of the plain one
+    assert stream_zip([Entry.copy(path, name) for name in MEMBERS]).read() == copied(plain)
+
+
+def test_names_in_the_encoding_of_their_archive(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("xx.txt", b"data")
+    other = file.getvalue().replace(b"xx.txt", "ß.txt".encode("cp1252") + b"x")
+    with zipfile.ZipFile(io.BytesIO(other), metadata_encoding="cp1252") as opened:
+        assert oracles.members(stream_zip([Entry.copy(opened, "ß.txtx")]).read()) == {"ß.txtx": b"data"}
+    (tmp_path / "other.zip").write_bytes(other)
+    with zipfile.ZipFile(tmp_path / "other.zip") as opened:
+        [name] = opened.namelist()
+        archives: list[Any] = [opened, tmp_path / "other.zip"]
+        for place in archives:
+            assert oracles.members(stream_zip([Entry.copy(place, name)]).read()) == {name: b"data"}
+
+
 def test_a_relative_path_is_the_one_that_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
     entry = Entry.copy(path.name, "a.txt")

@@ -6,8 +6,11 @@ import io
 import pickle
 import struct
 import subprocess
+import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,7 @@ from zipstream_adapter import (
     EntryTypeError,
     SourceChangedError,
     StreamingZipFile,
+    ZipStreamError,
     stream_zip,
 )
 
@@ -59,6 +63,12 @@ def test_a_local_header_that_is_not_the_member_s_fails(way: str, at: int, data: 
     with pytest.raises(BadArchiveError, match=r"member 'a\.txt' of .* cannot be read: ") as caught:
         stream_zip([entry]).read()
     assert isinstance(caught.value, zipfile.BadZipFile)
+
+
+def test_from_a_path_the_method_is_compared_as_well(tmp_path: Path) -> None:
+    entry = _from_path(flipped(archive_of(), 8, b"\x0c"), tmp_path, "a.txt")
+    with pytest.raises(BadArchiveError, match=r"its local header is that of 'a\.txt', by method 12 and not 8"):
+        stream_zip([entry]).read()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -144,6 +154,25 @@ def test_a_directory_with_data_is_refused() -> None:
         pytest.raises(EntryError, match="'d/' is a directory with 4 by"),
     ):
         Entry.copy(opened, "d/")
+
+
+@given(st.lists(st.tuples(st.integers(0, 250), st.integers(0, 255)), min_size=1, max_size=4))
+def test_damage_gives_errors_of_this_package_and_no_others(damage: list[tuple[int, int]]) -> None:
+    archive = archive_of({"a.txt": b"data" * 20, "ü": b"other" * 20})
+    for at, value in damage:
+        archive = flipped(archive, at % len(archive), bytes([value]))
+    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile says what it thinks of some of it
+        path = Path(place, "damaged.zip")
+        path.write_bytes(archive)
+        for name in ("a.txt", "ü"):
+            with suppress(ZipStreamError):
+                stream_zip([Entry.copy(path, name)]).read()
+        with suppress(zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError):
+            opened = zipfile.ZipFile(io.BytesIO(archive))
+            for info in opened.infolist():
+                with suppress(ZipStreamError):
+                    stream_zip([Entry.copy(opened, info)]).read()
 
 
 @given(st.integers(0, 86), st.integers(0, 255))

@@ -33,6 +33,10 @@ DATE = 1_700_000_000
 METHODS = [{"compression": "stored"}, {"compression": "deflate", "level": 0}]
 
 
+async def coroutine() -> bytes:
+    return b"x"
+
+
 def every(chunks: Iterator[bytes]) -> tuple[bytes, BaseException | None]:
     """What came, and what ended it."""
     came: list[bytes] = []
@@ -58,6 +62,7 @@ def every(chunks: Iterator[bytes]) -> tuple[bytes, BaseException | None]:
         (Entry("a", None, size=3), EntryTypeError, "'a' has no source"),
         (Entry("a", 3, size=3), EntryTypeError, "'a'.*which is no data"),
         (Entry("a", {b"x"}, size=1), EntryTypeError, "its order says nothing"),
+        (Entry("a", coroutine, size=1), EntryTypeError, "'a'.*coroutine"),
         (Entry("a", ["text"]), EntryTypeError, "encode text to bytes"),
         (Entry("a", b"xy", size=1), SizeMismatchError, "'a'.*2 bytes, not the declared 1"),
         (Entry("a", [b"x", b"y"], size=1), SizeMismatchError, "'a'.*2 bytes, not the declared 1"),

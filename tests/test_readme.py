@@ -92,8 +92,31 @@ def test_a_whole_application(place: Path) -> None:
     assert told["/holiday"].endswith(b"filename*=UTF-8''holiday%20%F0%9F%8F%96.zip")
 
 
+def test_data_that_is_compressed_already(place: Path) -> None:
+    with zipfile.ZipFile(place / "released.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(place / "report.txt", "report.txt")
+    run(blocks("python")[6], place)
+    with zipfile.ZipFile(place / "bundle.zip") as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["report.txt", "notes.txt"]
+        assert archive.getinfo("report.txt").compress_type == zipfile.ZIP_DEFLATED
+
+
+def test_checksums_that_are_remembered(place: Path) -> None:
+    for _ in range(2):
+        run(blocks("python")[7], place)
+        assert zipfile.ZipFile(place / "photos.zip").testzip() is None
+    assert (place / "checksums.sqlite").stat().st_size > 0
+
+
+def test_layouts(place: Path) -> None:
+    said = run(blocks("python")[8], place).split()
+    assert int(said[0]) == (place / "photos.zip").stat().st_size
+    assert zipfile.ZipFile(place / "photos.zip").testzip() is None
+
+
 def test_no_python_block_is_left_out() -> None:
-    assert len(blocks("python")) == 6
+    assert len(blocks("python")) == 9
 
 
 def test_quick_start_is_two_lines_and_the_second_runs_the_tests() -> None:

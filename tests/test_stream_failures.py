@@ -69,7 +69,7 @@ def assert_ended(stream: ZipStream, kind: type[Exception] = PoisonedError) -> No
         ({"size": 15, "crc32": 1}, SizeMismatchError, 2),
         ({"size": 31}, SizeMismatchError, 4),
         ({"size": 31, "crc32": zlib.crc32(_TEN * 3)}, SizeMismatchError, 4),
-        ({"size": 30, "crc32": 1}, CRC32MismatchError, 4),
+        ({"size": 30, "crc32": 1}, CRC32MismatchError, 3),
         ({"crc32": 1}, CRC32MismatchError, 4),
     ],
 )

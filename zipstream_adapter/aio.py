@@ -72,6 +72,7 @@ def async_stream_zip(
             caller's context variables.
         on_error, on_progress: plain or asynchronous; called on the loop.
         prefetch: as of `stream_zip`, by tasks: each opens, reads and closes one source. `entries` are pulled by a task.
+        checksums: is asked on threads only.
 
     Raises:
         As `stream_zip`. A cancelled ``__anext__`` or `aclose` waits for the step that is under way, closes what is

@@ -17,7 +17,8 @@ from .aio_prefetch import END, AsyncPrefetcher, FetchedSource
 from .aio_source import OnThread, is_asynchronous, read_small_file
 from .aio_wait import called, closed, to_the_end
 from .entry import Entry
-from .pipeline import Producer, Source, check_entries, close_items
+from .options import check_entries
+from .pipeline import Producer, Source, close_items
 from .prefetch import AHEAD
 from .source import OpenSource
 from .steps import OFFLOAD, OFFLOAD_CLOSING, OFFLOAD_WORK, SMALL_EFFORT, Steps

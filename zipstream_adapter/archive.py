@@ -168,6 +168,8 @@ class StreamingZipFile(ZipFile):
             raw_size: what is written is compressed already, by the method of `info` and under bits 1 and 2 of its
                 flags, and this is the size of what it was before; `crc32`, which has to be given, is of that, too.
         """
+        if raw_size is not None and crc32 is None:
+            raise OptionError(f"entry {info.filename!r}: of data that is compressed already, crc32 has to be told")
         self._refuse_another_member()
         _check_info(info)
         promises = {"size": size, "crc32": crc32, "raw_size": raw_size, "pinned": pinned}

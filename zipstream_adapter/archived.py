@@ -13,7 +13,7 @@ import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from .dates import EARLIEST, EXTENDED_TIMESTAMP_ID, LocalTime
@@ -21,6 +21,10 @@ from .errors import BadArchiveError, EntryError, EntryTypeError, SourceChangedEr
 from .fields import described, extra_fields
 from .records import METHOD_FLAGS, UTF8_FLAG
 
+if TYPE_CHECKING:
+    from typing import Self
+
+_PIECE = 1 << 18  # bytes that are read at a time
 # Of a member under one of these bits (4.4.4) the data cannot be passed on as it is.
 _REFUSED = {0x0001: "is encrypted", 0x0020: "is a patch", 0x0040: "is encrypted", 0x2000: "has masked headers"}
 _ZIP64_ID = 0x0001
@@ -54,7 +58,7 @@ def _info_in(file: IO[bytes], path: Any, member: str) -> ZipInfo:
     try:
         with ZipFile(file) as archive:
             return _info_of(archive, member)
-    except BadZipFile as exc:
+    except (BadZipFile, NotImplementedError, UnicodeDecodeError) as exc:
         raise BadArchiveError(f"{path!r} cannot be read as a zip archive: {exc}") from exc
 
 
@@ -73,7 +77,11 @@ def _checked(info: ZipInfo) -> ZipInfo:
     for bit, fault in _REFUSED.items():
         if info.flag_bits & bit:
             raise EntryError(f"member {info.filename!r} {fault}, and cannot be copied: extract it, and add what it was")
-    if info.is_dir() and info.file_size:
+    if info.header_offset < 0:
+        raise BadArchiveError(
+            f"member {info.filename!r} is said to begin {-info.header_offset} bytes before the archive"
+        )
+    if info.filename.endswith("/") and info.file_size:
         raise EntryError(f"member {info.filename!r} is a directory with {info.file_size} bytes of data")
     return info
 
@@ -200,21 +208,24 @@ class FromPath:
 
 
 class Compressed:
-    """The next `size` bytes of `file`, to be read; what is cut short says so."""
+    """An iterator of the next `size` bytes of `file`; what is cut short says so."""
 
     def __init__(self, file: Any, size: int, what: str) -> None:
         self._file = file
         self._left = size
         self._what = what
 
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes; b"" at the end."""
-        wanted = min(size, self._left)
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self._left:
+            raise StopIteration
         try:
-            data: bytes = self._file.read(wanted) if wanted else b""
+            data: bytes = self._file.read(min(_PIECE, self._left))
         except (EOFError, BadZipFile) as exc:
             raise self._cut() from exc
-        if wanted and not data:
+        if not data:
             raise self._cut()
         self._left -= len(data)
         return data

@@ -13,7 +13,8 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -86,8 +87,7 @@ class ChecksumCache:
         )
         if row is None or row[0] != _facts(info) or row[2] != _seal(key, row[0], row[1]):
             return None
-        crc: int = row[1]
-        return crc
+        return row[1] if type(row[1]) is int else None
 
     def put(self, path: StrPath, info: os.stat_result, crc32: int, *, opened: int) -> None:
         """Remember the CRC-32 of the file at `path`, all of whose data was read.
@@ -109,10 +109,11 @@ class ChecksumCache:
 
     def close(self) -> None:
         """Let go of the database."""
+        self._mind_forks()
         with self._lock:
             self._closed = True
             connection, self._connection = self._connection, None
-            if connection is not None and self._process == os.getpid():
+            if connection is not None:
                 connection.close()
 
     def __enter__(self) -> Self:
@@ -177,14 +178,17 @@ class ChecksumCache:
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         """Check that the database is ours, or nobody's, before anything is written to it."""
-        if self._is_new(db):
+        with _transaction(db, "DEFERRED"):
+            is_new = self._is_new(db)
+        if is_new:
+            with _transaction(db, "IMMEDIATE"):
+                if self._is_new(db):  # another process may have been faster
+                    db.execute(_CREATE)
+                    db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                    db.execute(f"PRAGMA user_version = {_VERSION}")
+        # Where another process is at it, this waits for nothing: the mode is the file's, and then changed anyway.
+        with suppress(self._sqlite3.OperationalError):
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute("BEGIN IMMEDIATE")
-            if self._is_new(db):  # another process may have been faster
-                db.execute(_CREATE)
-                db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version = {_VERSION}")
-            db.execute("COMMIT")
         db.execute("PRAGMA synchronous = NORMAL")
 
     def _is_new(self, db: sqlite3.Connection) -> bool:
@@ -210,6 +214,18 @@ class ChecksumCache:
         if not self._told:
             self._told = True
             warnings.warn(f"{self!r} cannot be used, and remembers nothing: {exc}", RuntimeWarning, stacklevel=3)
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, kind: str) -> Iterator[None]:
+    """All that is asked within is of one state of the database."""
+    db.execute(f"BEGIN {kind}")
+    try:
+        yield
+    except BaseException:
+        db.rollback()
+        raise
+    db.execute("COMMIT")
 
 
 def _opened(kind: type[ChecksumCache], path: str, timeout: float) -> ChecksumCache:
@@ -270,7 +286,8 @@ def checksum_of(path: StrPath, cache: ChecksumCache | None = None) -> tuple[int,
 
     Raises SourceChangedError where it changes while it is read, NotAFileError where it is none, OSError.
     """
-    source = OpenSource(Entry(os.fspath(path), PurePath(path)), FILE_READ)
+    name = os.path.abspath(path).rstrip("/") or "."  # no directory's: that it may be one is found by opening it
+    source = OpenSource(Entry(name, PurePath(path)), FILE_READ)
     try:
         facts = source.facts
         assert facts is not None

@@ -165,8 +165,8 @@ class Entry:
             name, source, compression=compression, size=size, crc32=crc32, compressed_size=compressed_size, **options
         )
 
-    @classmethod
-    def copy(cls, zip_file: ZipFile | StrPath, member: str | ZipInfo, name: str | None = None, **options: Any) -> Entry:
+    @staticmethod
+    def copy(zip_file: ZipFile | StrPath, member: str | ZipInfo, name: str | None = None, **options: Any) -> Entry:
         """A member of another archive, passed on as it is compressed there: raw, unless it is a directory.
 
         It keeps its date (as its clock showed it), permissions, comment and extra fields, of which those of zip64 and
@@ -195,8 +195,8 @@ class Entry:
         info, source = archived.find(zip_file, member)
         name = info.filename if name is None else name
         known = archived.described_by(info, options)
-        if info.is_dir():
-            return cls.directory(name, **known)
+        if info.filename.endswith("/"):
+            return Entry.directory(name, **known)
         return RawEntry(name, source, **archived.coding_of(info), **known)
 
     @classmethod

@@ -9,10 +9,11 @@ from array import array
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import closing
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, overload
 from zipfile import ZIP_STORED
 
+from .checksums import ChecksumCache
 from .entry import Entry
 from .errors import OptionError
 from .layout_file import open_ranges
@@ -20,7 +21,7 @@ from .layout_parts import Part, Parts
 from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .options import Options
-from .pinned import Measured, measured, rereadable
+from .pinned import Measured, counts_in_cache, measured, rereadable
 from .plan import Planner, plan_all
 from .ranges import Maker
 from .records import local_header
@@ -62,6 +63,9 @@ class ZipLayout:
         compression, level: "stored", or "deflate" with level=0; of entries, too. (How small anything else gets is known
             only once that is done.)
         chunk_size, lookahead, comment, names, duplicates, extended_timestamps: as of `stream_zip`.
+        checksums: a `ChecksumCache`: what it remembers need not be found, and what is found is remembered. As in the
+            stream, stored members from files over the lookahead have a complete header where theirs is remembered when
+            the layout is made: so other bytes, and another ETag, than where it is not.
 
     Attributes:
         size: bytes in the archive. Also ``len(layout)``, below 2**63.
@@ -94,6 +98,7 @@ class ZipLayout:
         names: NamePolicy = "strict",
         duplicates: DuplicatePolicy = "error",
         extended_timestamps: bool = True,
+        checksums: ChecksumCache | None = None,
     ) -> None:
         options = Options(
             compression=compression,
@@ -104,18 +109,22 @@ class ZipLayout:
             names=names,
             duplicates=duplicates,
             extended_timestamps=extended_timestamps,
+            checksums=checksums,
         ).checked()
         planner = Planner(options)
         table = planner.table
         plan_all(
-            planner, entries, _rereadable, lambda found: table.add_source(found.source, found.date, found.identity)
+            planner,
+            entries,
+            partial(_pinned, checksums),
+            lambda found: table.add_source(found.source, found.date, found.identity),
         )
         directory, end = planner.finish()
         end_at = directory + table.row_places[-1]
         self._table = table
         self._directory = directory
         self._end = end
-        self._maker = Maker(table, table, directory, end, end_at)
+        self._maker = Maker(table, table, directory, end, end_at, checksums)
         self._chunk_size = chunk_size
         self._latest = planner.latest
         self.size = end_at + len(end)
@@ -134,9 +143,9 @@ class ZipLayout:
         """What names these very bytes: an opaque text for a strong ETag (RFC 9110, 8.8.3), without its quotes.
 
         Made of all that decides them: of each member its name, date, mode, method, sizes, place, comment, extra and
-        declared CRC-32; of a file its size and exact date; of what is in memory the data; the archive's comment. The
-        same in every process, time zone and locale. None where the data of a callable, or of another iterable, has no
-        declared `crc32`: nothing is known then of what it will be.
+        declared CRC-32; of a file (and of an archive at a path that is copied from) its size and exact date; of what is
+        in memory the data; the archive's comment. The same in every process, time zone and locale. None where the data
+        of a callable, or of another iterable, has no declared `crc32`: nothing is known then of what it will be.
         """
         table = self._table
         for index, source in enumerate(table.sources):
@@ -204,7 +213,7 @@ class ZipLayout:
         return Parts(self._maker, self.size, part_size, self._chunk_size)
 
     def find_checksums(self) -> None:
-        """Read, now, all data whose CRC-32 is neither declared nor found yet."""
+        """Read, now, all data whose CRC-32 is neither declared nor found yet. On an event loop, call it on a thread."""
         for _ in self._maker.find_crcs(self._table.unknown()):
             pass
 
@@ -221,8 +230,11 @@ class ZipLayout:
         return start, stop
 
 
-def _rereadable(entry: Entry) -> Measured:
-    return rereadable(entry, measured(entry))
+def _pinned(cache: ChecksumCache | None, entry: Entry) -> Measured:
+    found = rereadable(entry, measured(entry))
+    if cache is not None and found.facts is not None and counts_in_cache(entry, found):
+        found = found._replace(crc32=cache.get(found.source, found.facts.stat))
+    return found
 
 
 def _little(numbers: array[int]) -> bytes:

@@ -255,12 +255,13 @@ class MemberWriter(io.BufferedIOBase):
     def _release(self) -> None:
         """Let the header go before the member's end, and what was held back behind it."""
         info = self._info
-        info.file_size = self._raw_size or self._promised_size or 0
         if self._promises_all:
             info.CRC = self._promised_crc or 0
-            info.compress_size = self._promised_size or 0
+            info.file_size = info.compress_size = self._promised_size or 0
         else:
             info.flag_bits |= DESCRIPTOR_FLAG
+        if self._raw_size is not None:
+            info.file_size = self._raw_size
         self._let_go(bool(self._zip64) or max(info.file_size, self._promised_size or 0) >= LIMIT32)
 
     def _let_go(self, zip64: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zipfile import ZIP_STORED
 
@@ -11,8 +11,8 @@ from .checksums import ChecksumCache
 from .compress import check_level, method_number
 from .engines import Engine
 from .entry import Entry, coerce
-from .errors import OptionError
-from .fields import check_archive_comment
+from .errors import EntryTypeError, OptionError
+from .fields import check_archive_comment, described
 from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .prefetch import check_prefetch
@@ -103,6 +103,22 @@ class Options(NamedTuple):
         )
         archive.comment = self.comment
         return archive
+
+
+def check_entries(entries: Iterable[Any]) -> Iterable[Any]:
+    """Refuse what is no iterable of entries, such as a single one."""
+    if isinstance(entries, str | bytes | bytearray | memoryview | os.PathLike | Entry | Mapping):
+        raise EntryTypeError(
+            f"entries={described(entries)} is one thing, not an iterable of entries: give a list such as "
+            "[('name', data)], or walk(path) for a directory"
+        )
+    if isinstance(entries, AsyncIterable) and not isinstance(entries, Iterable):
+        raise EntryTypeError(f"entries={described(entries)} is asynchronous, and stream_zip is not")
+    if not isinstance(entries, Iterable):
+        raise EntryTypeError(
+            f"entries={described(entries)} cannot be iterated over: give a list or a generator of entries"
+        )
+    return entries
 
 
 def read_total(entries: Iterable[Any]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -9,11 +10,14 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
+from .archived import FromPath
 from .describe import size_to_read
 from .entry import Entry
 from .errors import CRC32MismatchError, EntryError, EntryTypeError
 from .fields import MAX_SIZE, described
 from .source import FileFacts, OpenSource, facts_of, flat_view, not_a_file, open_to_read, size_of
+
+_ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class Measured(NamedTuple):
@@ -25,6 +29,7 @@ class Measured(NamedTuple):
         promised: the size that a stream knows before the data.
         facts: what a file says of itself.
         date, identity: its exact date in nanoseconds, and its inode.
+        crc32: what is remembered of it (see `ChecksumCache`).
     """
 
     source: Any
@@ -33,6 +38,7 @@ class Measured(NamedTuple):
     facts: FileFacts | None = None
     date: int = 0
     identity: int = 0
+    crc32: int | None = None
 
 
 def measured(entry: Entry) -> Measured:
@@ -46,7 +52,8 @@ def measured(entry: Entry) -> Measured:
         found = _measured_file(entry)
     else:
         size = len(source) if type(source) is bytes else None if _is_function(source) else _size_in_memory(source)
-        found = Measured(source, size, size)
+        # What a copy comes from has a date as well, which it looks after itself.
+        found = Measured(source, size, size, date=source.modified if type(source) is FromPath else 0)
     size = size_to_read(entry, found.size)
     if found.size is None:
         found = found._replace(size=size, promised=size)
@@ -70,6 +77,11 @@ def _measured_file(entry: Entry) -> Measured:
     # A file that is made as it is read, as under /proc, says 0 and gives more.
     size = None if info.st_size == 0 and _gives_data(path) else info.st_size
     return Measured(os.fsdecode(path), size, size, facts_of(info, entry.source), info.st_mtime_ns, inode_of(info))
+
+
+def counts_in_cache(entry: Entry, found: Measured) -> bool:
+    """Whether a `ChecksumCache` can have something to say."""
+    return found.facts is not None and not entry.is_dir and not entry.is_raw and entry.crc32 is None
 
 
 def inode_of(info: os.stat_result) -> int:
@@ -99,6 +111,8 @@ def rereadable(entry: Entry, found: Measured) -> Measured:
     What is in memory and could change is copied.
     """
     source = entry.source
+    if type(source) is FunctionType and source.__code__.co_flags & _ASYNCHRONOUS:
+        raise EntryTypeError(f"entry {entry.name!r}: the source is {described(source)}, and a layout calls no such one")
     if entry.is_dir or type(source) is bytes or _is_function(source) or isinstance(source, os.PathLike):
         pass
     elif callable(getattr(source, "read", None)) or isinstance(source, Iterator):

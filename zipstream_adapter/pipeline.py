@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 import time
-from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
@@ -20,7 +19,7 @@ from .errors import CRC32MismatchError, DuplicateNameError, EntryTypeError, ZipS
 from .fields import described
 from .member import PATIENCE, MemberWriter
 from .names import NameRegistry
-from .options import Options, Progress, Skipped, read_total
+from .options import Options, Progress, Skipped, check_entries, read_total
 from .prefetch import Prefetcher
 from .quick import QuickMembers, StreamArchive
 from .source import FileFacts, OpenSource, close_of
@@ -181,6 +180,7 @@ class Producer:
             self.skipped.append(Skipped(entry, error))
             return
         source: Any = yield from self._open_or_take(entry)
+        remembered: Remembered | None = None
         try:
             remembered = yield from self._look_up(entry, source)
             member = self._begin(entry, name, source, remembered.crc32 if remembered else None)
@@ -200,10 +200,7 @@ class Producer:
             raise
         except BaseException as exc:
             yield from self._close_after(exc, source)
-            if isinstance(exc, CRC32MismatchError) and entry.crc32 is None and remembered is not None:
-                if self.offloads:
-                    yield OFFLOAD
-                raise remembered.refuted(entry.name) from exc
+            yield from self._refute(remembered, exc)
             raise
         # The source is closed first: what it raises there is a failure of this entry.
         yield from self._close_source(source)
@@ -212,10 +209,7 @@ class Producer:
         member.complete()
         self._member = None
         self._names.take(name)
-        if remembered is not None and remembered.crc32 != self._info.CRC:
-            if self.offloads:
-                yield OFFLOAD
-            remembered.found(self._info.CRC)
+        yield from self._remember(remembered, self._info.CRC)
         self._read += member.size
         self._entry_read = member.size
         yield from self._report(0)
@@ -231,17 +225,6 @@ class Producer:
             raise
         self._fetched = None  # until now `_add` would have closed it
         return source
-
-    def _look_up(self, entry: Entry, source: Source) -> Generator[Any, Any, Remembered | None]:
-        """What is remembered of the entry's file; None where it would be of no use."""
-        cache, facts = self._options.checksums, source.facts
-        if cache is None or facts is None or facts.path is None or entry.crc32 is not None or entry.is_raw:
-            return None
-        if facts.size <= self._options.lookahead:
-            return None  # its header is complete in any case
-        if self.offloads:
-            yield OFFLOAD
-        return Remembered(cache, facts.path, facts)
 
     def _begin(self, entry: Entry, name: str, source: Source, crc32: int | None) -> MemberWriter:
         facts = source.facts
@@ -265,6 +248,39 @@ class Producer:
 
     def _describe(self, name: str, date: datetime, mode: int | None, method: int) -> ZipInfo:
         return describe(name, date, mode, method, timestamps=self._options.extended_timestamps)
+
+    # What is remembered of files.
+
+    def _look_up(self, entry: Entry, source: Source) -> Generator[Any, Any, Remembered | None]:
+        """What is remembered of the entry's file; None where it would be of no use."""
+        cache, facts = self._options.checksums, source.facts
+        if cache is None or facts is None or facts.path is None or entry.crc32 is not None:
+            return None
+        if facts.size <= self._options.lookahead:
+            return None  # its header is complete in any case
+        if self.offloads:
+            yield OFFLOAD
+        return Remembered(cache, facts.path, facts)
+
+    def _refute(self, remembered: Remembered | None, failure: BaseException) -> Steps:
+        """Where the data was not what is remembered of the file, forget it, and raise what that means."""
+        if remembered is not None and isinstance(failure, CRC32MismatchError):
+            assert self._entry is not None
+            if self.offloads:
+                yield OFFLOAD
+            raise remembered.refuted(self._entry.name) from failure
+
+    def _remember(self, remembered: Remembered | None, crc32: int) -> Steps:
+        """The file was read whole."""
+        if remembered is None or remembered.crc32 == crc32:
+            return
+        if self.offloads:
+            yield OFFLOAD
+        try:
+            remembered.found(crc32)
+        except BaseException:
+            self._final = True
+            raise
 
     # Handing over.
 
@@ -377,19 +393,3 @@ def close_items(items: Iterator[Any]) -> None:
     close = close_of(items)
     if close is not None:
         close()
-
-
-def check_entries(entries: Iterable[Any]) -> Iterable[Any]:
-    """Refuse what is no iterable of entries, such as a single one."""
-    if isinstance(entries, str | bytes | bytearray | memoryview | os.PathLike | Entry | Mapping):
-        raise EntryTypeError(
-            f"entries={described(entries)} is one thing, not an iterable of entries: give a list such as "
-            "[('name', data)], or walk(path) for a directory"
-        )
-    if isinstance(entries, AsyncIterable) and not isinstance(entries, Iterable):
-        raise EntryTypeError(f"entries={described(entries)} is asynchronous, and stream_zip is not")
-    if not isinstance(entries, Iterable):
-        raise EntryTypeError(
-            f"entries={described(entries)} cannot be iterated over: give a list or a generator of entries"
-        )
-    return entries

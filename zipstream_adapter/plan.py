@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from zipfile import ZIP_STORED, ZipInfo
 
 from .compress import coded_size, method_name, method_number
-from .dates import LocalTime, default_date
+from .dates import LocalTime, clamped, default_date
 from .describe import amend, describe
 from .entry import Entry, coerce
-from .errors import EntryError, LimitError, ZipStreamError
+from .errors import EntryError, LimitError
 from .fields import MAX_SIZE
 from .lookahead import outlasts
 from .names import NameRegistry
-from .pinned import Measured, measured
-from .pipeline import check_entries, close_items, note_on
+from .options import check_entries
+from .pinned import Measured, counts_in_cache, measured
+from .pipeline import close_items, note_on
 from .quick import StreamArchive
 from .records import DESCRIPTOR_FLAG, LIMIT32, Rows, Template
 from .sink import Gap, SkippingSink
@@ -105,14 +107,21 @@ class Planner:
             raise self._too_large(f"entry {entry.name!r}: with it, the archive")
         date = entry.modified or (facts.modified if facts else self._default_date())
         mode = entry.mode if entry.mode is not None else (facts.mode if facts else None)
-        self._note_date(date if facts is None else max(date, facts.modified))
+        self._note_date(date)
+        if found.date:
+            self._note_date(clamped(found.date // 10**9))
+        crc = entry.crc32
+        if method == ZIP_STORED and size > options.lookahead and crc is None:
+            crc = found.crc32  # the stream as well makes use of it for these only
         if max(size, coded) < LIMIT32 and name.isascii() and is_short(entry):
-            promised = method == ZIP_STORED and None not in (found.promised, entry.crc32)
+            promised = method == ZIP_STORED and None not in (found.promised, crc)
             late = outlasts(options.lookahead, size, coded) and not promised
             template = self._template(date, 0o644 if mode is None else mode, method, late)
-            self._add_short(template, name.encode("ascii"), entry.crc32, size, coded)
+            self._add_short(template, name.encode("ascii"), crc, size, coded)
         else:
-            self._add_any(entry, name, date, mode, found, coded)
+            self._add_any(entry, name, date, mode, found, coded, crc)
+        if found.crc32 is not None and entry.crc32 is None:
+            self.table.remember(found.crc32)
 
     def _coded(self, entry: Entry, method: int, size: int) -> int:
         level = self._options.level if entry.level is None else entry.level
@@ -135,7 +144,9 @@ class Planner:
         archive.rows.add(template.directory_row(name, *sizes, offset))
         self.table.add(offset, crc, 0)
 
-    def _add_any(self, entry: Entry, name: str, date: datetime, mode: int | None, found: Measured, coded: int) -> None:
+    def _add_any(
+        self, entry: Entry, name: str, date: datetime, mode: int | None, found: Measured, coded: int, crc: int | None
+    ) -> None:
         """The way of all others: the stream's, but for the data."""
         options, archive = self._options, self._archive
         info = self._describe(name, date, mode, archive.compression)
@@ -145,7 +156,7 @@ class Planner:
             info,
             level=options.level if entry.level is None else entry.level,
             size=found.promised,
-            crc32=entry.crc32,
+            crc32=crc,
             zip64=entry.zip64,
             pinned=found.facts is not None,
             raw_size=entry.size if is_raw else None,
@@ -153,7 +164,7 @@ class Planner:
         assert found.size is not None
         member.skip(found.size, coded)
         member.complete()
-        self.table.add(info.header_offset, entry.crc32, (ZIP64 if archive.was_zip64 else 0) | (RAW if is_raw else 0))
+        self.table.add(info.header_offset, crc, (ZIP64 if archive.was_zip64 else 0) | (RAW if is_raw else 0))
 
     def _template(self, date: datetime, mode: int, method: int, late: bool) -> Template:
         key = (date, mode, method, late)
@@ -238,9 +249,9 @@ def planned_size(entries: Any, options: Options) -> int | None:
         return None
     planner = Planner(options)
     try:
-        plan_all(planner, entries, _measured_for_stream, lambda found: None)
+        plan_all(planner, entries, partial(_measured_for_stream, options), lambda found: None)
         start, last = planner.finish()
-    except (_Unknown, ZipStreamError, OSError):
+    except Exception:  # a size that is not known; or whatever ails an entry, which is said when its turn comes
         return None
     return start + len(planner.table.rows) + len(last)
 
@@ -259,8 +270,10 @@ class _Unknown(Exception):
     """A size is not known."""
 
 
-def _measured_for_stream(entry: Entry) -> Measured:
+def _measured_for_stream(options: Options, entry: Entry) -> Measured:
     found = measured(entry)
     if found.size is None:
         raise _Unknown
+    if options.checksums is not None and found.size > options.lookahead and counts_in_cache(entry, found):
+        raise _Unknown  # what will be remembered when its turn comes decides about its header
     return found

@@ -13,12 +13,13 @@ from .compress import StoredBlocks
 from .errors import CRC32MismatchError, IntegrityError, SourceChangedError, ZipStreamError
 from .member import PATIENCE
 from .records import DESCRIPTOR_FLAG, data_descriptor, local_header
-from .rereading import Pin, part_of
+from .rereading import Pin, part_of, stat_of
 from .sink import StreamSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .checksums import ChecksumCache
     from .table import Table
 
 # Bytes of the archive; empty ones say that it takes time.
@@ -38,9 +39,19 @@ class Maker:
         directory: where in the archive that begins.
         end: what follows it.
         end_at: where in the archive that begins.
+        cache: what remembers the CRC-32 of files, if any.
     """
 
-    def __init__(self, members: Table, listed: Table, directory: int, end: bytes, end_at: int) -> None:
+    def __init__(
+        self,
+        members: Table,
+        listed: Table,
+        directory: int,
+        end: bytes,
+        end_at: int,
+        cache: ChecksumCache | None = None,
+    ) -> None:
+        self._cache = cache
         self.members = members
         self.listed = listed
         self.directory = directory
@@ -128,39 +139,36 @@ class Maker:
             return
         # Of what is compressed already, there is nothing to compare.
         whole = start == 0 and stop == info.file_size and not self.members.is_raw(index)
-        left, crc = stop - start, 0
+        left, crc, began = stop - start, 0, time.time_ns()
         with self._read(self.members, index, info, start, stop) as chunks:
             for chunk in chunks:
                 if whole:
                     crc = self._crc32(chunk, crc)
                 left -= len(chunk)
                 if whole and not left:  # the last of it does not leave before
-                    self._check_crc(self.members, index, info, crc)
+                    self._check_crc(self.members, index, info, crc, began)
                 yield chunk
         if whole and not info.file_size:
-            self._check_crc(self.members, index, info, 0)
+            self._check_crc(self.members, index, info, 0, began)
 
     def _find_crc(self, table: Table, index: int, info: ZipInfo) -> Generator[bytes | memoryview, None, bytes | None]:
         """Read a member's data for its CRC-32, which goes into `info`, too. Returns the data where there is little."""
         kept: list[bytes] | None = [] if info.file_size <= _MOST_KEPT else None
-        crc = 0
+        crc, began = 0, time.time_ns()
         with self._read(table, index, info, 0, info.file_size) as chunks:
             for chunk in chunks:
                 crc = self._crc32(chunk, crc)
                 if kept is not None:
                     kept.append(chunk if type(chunk) is bytes else bytes(chunk))
                 yield b""
-        self._check_crc(table, index, info, crc)
+        self._check_crc(table, index, info, crc, began)
         info.CRC = crc
         return None if kept is None else b"".join(kept)
 
     @contextmanager
     def _read(self, table: Table, index: int, info: ZipInfo, start: int, stop: int) -> Iterator[Steps]:
         """What a member's source gives from `start` to `stop`. Whatever fails in there carries the member's name."""
-        date, identity = table.pin_of(index)
-        size = info.compress_size if table.is_raw(index) else info.file_size
-        pin = Pin(info.filename, table.sources[index], size, date, identity)
-        chunks = part_of(pin, start, stop)
+        chunks = part_of(self._pin(table, index, info), start, stop)
         try:
             with closing(chunks):
                 yield chunks
@@ -169,16 +177,32 @@ class Maker:
                 exc.add_note(f"(while reading entry {info.filename!r})")
             raise
 
-    def _check_crc(self, table: Table, index: int, info: ZipInfo, crc: int) -> None:
+    @staticmethod
+    def _pin(table: Table, index: int, info: ZipInfo) -> Pin:
+        date, identity = table.pin_of(index)
+        size = info.compress_size if table.is_raw(index) else info.file_size
+        return Pin(info.filename, table.sources[index], size, date, identity)
+
+    def _check_crc(self, table: Table, index: int, info: ZipInfo, crc: int, began: int) -> None:
+        """Remember what was found, or compare it. began: when the reading did, in nanoseconds since 1970."""
         if not table.knows_crc(index):
             table.keep_crc(index, crc)
+            source = table.sources[index]
+            if self._cache is not None and isinstance(source, str):
+                facts = stat_of(self._pin(table, index, info))
+                if facts is not None:
+                    self._cache.put(source, facts, crc, opened=began)
         elif crc != table.crcs[index]:
-            raise self._other_crc(table.is_declared(index), info.filename, crc, table.crcs[index])
+            raise self._other_crc(table, index, info.filename, crc)
 
-    @staticmethod
-    def _other_crc(declared: bool, name: str, crc: int, known: int) -> IntegrityError:
+    def _other_crc(self, table: Table, index: int, name: str, crc: int) -> IntegrityError:
+        known = table.crcs[index]
         text = f"entry {name!r}: its data has the CRC-32 {crc:#010x}, not "
-        if declared:
+        if table.is_remembered(index):
+            if self._cache is not None:
+                self._cache.forget(table.sources[index])
+            return SourceChangedError(f"{text}{known:#010x} as was remembered. That is forgotten: make another layout")
+        if table.is_declared(index):
             return CRC32MismatchError(f"{text}the declared {known:#010x}")
         return SourceChangedError(f"{text}{known:#010x} as before: its source has to give the same data each time")
 

@@ -98,6 +98,16 @@ def _check_file(pin: Pin, descriptor: int) -> None:
         raise _changed(pin, "another file has taken its place")
 
 
+def stat_of(pin: Pin) -> os.stat_result | None:
+    """What there is to say of a file now, if it is what it was."""
+    try:
+        info = os.stat(pin.source)
+    except OSError:
+        return None
+    same = info.st_size == pin.size and info.st_mtime_ns == pin.date and inode_of(info) == pin.identity
+    return info if same else None
+
+
 def _changed(pin: Pin, how: str) -> SourceChangedError:
     return SourceChangedError(
         f"entry {pin.name!r}: its file {pin.source!r} has changed since the layout was made: {how}. Make another layout"

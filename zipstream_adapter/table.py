@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from zipfile import ZipInfo
 
 # What a member's flags say: its local header is zip64; its CRC-32 was declared, and so is in its row; its CRC-32 is
-# known, as what was declared or found by reading; its source gives data that is compressed already.
-ZIP64, DECLARED, KNOWN, RAW = 1, 2, 4, 8
-_WITHOUT_KNOWN = bytes(byte & ~KNOWN for byte in range(256))
+# known, as what was declared or found by reading; its source gives data that is compressed already; its CRC-32 is
+# what a cache has remembered.
+ZIP64, DECLARED, KNOWN, RAW, REMEMBERED = 1, 2, 4, 8, 16
+_STABLE = bytes(byte & (ZIP64 | DECLARED | RAW) for byte in range(256))
 
 
 class Table:
@@ -24,7 +25,7 @@ class Table:
     Attributes:
         offsets: where in the archive each local header begins, and, at the end, what follows the last member.
         row_places: where in the central directory each row begins, and where the last one ends.
-        crcs, flags: of each member; see `ZIP64`, `DECLARED`, `KNOWN`, `RAW`.
+        crcs, flags: of each member; see `ZIP64` and the others.
         sources: of each: its data (bytes), its file's path (str), whatever else gives its data, or None.
         dates: its file's date of modification in nanoseconds; identities: and its inode (empty where that does not
             count); 0 for what is no file.
@@ -105,6 +106,15 @@ class Table:
         """Whether it was known before anything was read."""
         return bool(self.flags[index] & DECLARED)
 
+    def is_remembered(self, index: int) -> bool:
+        """Whether it is what a cache has said."""
+        return bool(self.flags[index] & REMEMBERED)
+
+    def remember(self, crc: int) -> None:
+        """The CRC-32 that a cache has for the member that was added last."""
+        self.crcs[-1] = crc
+        self.flags[-1] |= KNOWN | REMEMBERED
+
     def keep_crc(self, index: int, crc: int) -> None:
         """Remember a CRC-32 that was found."""
         self.crcs[index] = crc
@@ -126,4 +136,4 @@ class Table:
 
     def stable_flags(self) -> bytes:
         """The flags, but for what is found out by and by."""
-        return bytes(self.flags.translate(_WITHOUT_KNOWN))
+        return bytes(self.flags.translate(_STABLE))

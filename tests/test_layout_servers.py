@@ -1,0 +1,106 @@
+"""Several processes at work on one archive, that share nothing but the files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import oracles
+from zipstream_adapter import Entry, ZipLayout, stream_zip, walk
+
+_SERVER = """
+import sys
+from zipstream_adapter import Entry, ZipLayout, walk
+
+def entries():
+    yield from walk(sys.argv[1])
+    yield Entry("caf\\u00e9.txt", b"made in memory" * 9000, modified=1_700_000_000)
+    yield Entry("level 0", b"level 0" * 30_000, modified=(2024, 7, 1, 12, 30, 20), compression="deflate", level=0)
+
+layout = ZipLayout(entries())
+sys.stdout.buffer.write(f"{layout.etag} {layout.size} {layout.last_modified.timestamp()}\\n".encode())
+sys.stdout.buffer.flush()
+for line in sys.stdin:
+    start, stop = map(int, line.split())
+    for chunk in layout.iter_range(start, stop):
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    top = tmp_path / "tree"
+    (top / "empty").mkdir(parents=True)
+    for number, size in enumerate((0, 10, 65_536, 65_537, 900_000)):
+        path = top / f"{number}.bin"
+        path.write_bytes(os.urandom(size))
+        os.utime(path, ns=(10**18 + number, 10**18 + number))
+    return top
+
+
+def test_segments_of_servers_in_other_zones_make_one_file(tree: Path, tmp_path: Path) -> None:
+    surroundings = [
+        {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "1"},
+        {"TZ": "America/St_Johns", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"},
+    ]
+    servers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _SERVER, tree],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **each},
+        )
+        for each in surroundings
+    ]
+    try:
+        heads = []
+        for server in servers:
+            assert server.stdout is not None
+            heads.append(server.stdout.readline())
+        assert heads[0] == heads[1]
+        size = int(heads[0].split()[1])
+        made, step = b"", 77_777
+        for turn, start in enumerate(range(0, size, step)):
+            stop = min(size, start + step)
+            server = servers[turn % 2]
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(b"%d %d\n" % (start, stop))
+            server.stdin.flush()
+            made += server.stdout.read(stop - start)
+    finally:
+        for server in servers:
+            server.communicate(timeout=60)
+    entries = [
+        *walk(tree),
+        Entry("café.txt", b"made in memory" * 9000, modified=1_700_000_000),
+        Entry("level 0", b"level 0" * 30_000, modified=(2024, 7, 1, 12, 30, 20), compression="deflate", level=0),
+    ]
+    whole = b"".join(stream_zip(entries))
+    assert hashlib.sha256(made).digest() == hashlib.sha256(whole).digest()
+    target = tmp_path / "made.zip"
+    target.write_bytes(made)
+    for reader in ("unzip", "7z", "bsdtar"):
+        verdict = oracles.BY_DIRECTORY[reader](target)
+        assert verdict, verdict.said
+
+
+def test_what_a_part_sends_for_each_member(tmp_path: Path) -> None:
+    """It does not grow with the archive: 130 bytes and the path, for names of 20."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 1000)
+    layout = ZipLayout([Entry(f"folder/file-{n:08}.bin", path) for n in range(3000)])
+    size = layout.entries[1000].offset
+    sent = pickle.dumps(layout.parts(size)[1])
+    assert len(sent) / 1000 < 150 + len(str(path))
+    end = layout.parts(layout.entries[-1].offset + 2000)[1]
+    assert len(pickle.dumps(end)) / 3000 < 150 + len(str(path))
+    layout.find_checksums()
+    assert len(pickle.dumps(layout.parts(layout.entries[-1].offset + 2000)[1])) / 3000 < 150
