@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,20 +46,20 @@ def tree(tmp_path: Path) -> Path:
     return top
 
 
+_SURROUNDINGS = [
+    {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "1"},
+    {"TZ": "America/St_Johns", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"},
+]
+
+
+def server_of(tree: Path, surroundings: dict[str, str]) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    environment = {**os.environ, **surroundings}
+    return subprocess.Popen([sys.executable, "-c", _SERVER, tree], stdin=pipe, stdout=pipe, env=environment)
+
+
 def test_segments_of_servers_in_other_zones_make_one_file(tree: Path, tmp_path: Path) -> None:
-    surroundings = [
-        {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "1"},
-        {"TZ": "America/St_Johns", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"},
-    ]
-    servers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _SERVER, tree],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **each},
-        )
-        for each in surroundings
-    ]
+    servers = [server_of(tree, each) for each in _SURROUNDINGS]
     try:
         heads = []
         for server in servers:
@@ -104,3 +105,65 @@ def test_what_a_part_sends_for_each_member(tmp_path: Path) -> None:
     assert len(pickle.dumps(end)) / 3000 < 150 + len(str(path))
     layout.find_checksums()
     assert len(pickle.dumps(layout.parts(layout.entries[-1].offset + 2000)[1])) / 3000 < 150
+
+
+class Counted:
+    """A source by its calls."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.calls = 0
+
+    def __call__(self) -> list[bytes]:
+        self.calls += 1
+        return [b"x" * min(50_000, self.size - at) for at in range(0, self.size, 50_000)]
+
+
+def test_sources_are_read_where_they_are_needed_and_once() -> None:
+    sources = [Counted(1000), Counted(500_000), Counted(500_000), Counted(3_000_000), Counted(0)]
+    level_0: list[dict[str, Any]] = [{}, {}, {"compression": "deflate", "level": 0}, {}, {}]
+
+    def calls() -> list[int]:
+        found = [source.calls for source in sources]
+        for source in sources:
+            source.calls = 0
+        return found
+
+    def layout_of() -> ZipLayout:
+        layout = ZipLayout(
+            [
+                Entry(f"{number}", source, size=source.size, modified=1_700_000_000, **options)
+                for number, (source, options) in enumerate(zip(sources, level_0, strict=True))
+            ]
+        )
+        assert layout.etag is None
+        return layout
+
+    layout = layout_of()
+    assert calls() == [0] * 5
+    list(layout.iter_range())
+    assert calls() == [1] * 5
+    list(layout.iter_range(layout.size - 100))
+    assert calls() == [0] * 5
+    layout = layout_of()
+    list(layout.iter_range(layout.size - 22))
+    assert calls() == [0] * 5
+    at = layout.entries[1].offset
+    list(layout.iter_range(at, at + 300_000))  # a header that says nothing of the data, and some of it
+    assert calls() == [0, 1, 0, 0, 0]
+    list(layout.iter_range(0, 100))
+    assert calls() == [1, 0, 0, 0, 0]
+    list(layout.iter_range(layout.size - 300))
+    assert calls() == [0, 1, 1, 1, 1]
+    layout.find_checksums()
+    assert calls() == [0] * 5
+
+
+def test_payload_leaves_before_checksums_are_looked_for() -> None:
+    source = Counted(500_000)
+    layout = ZipLayout([Entry("a", source, size=500_000, modified=1_700_000_000)])
+    chunks = layout.iter_range(layout.entries[0].data_offset + 100_000)
+    assert next(chunks)[:10] == b"x" * 10
+    assert source.calls == 1
+    assert sum(map(len, chunks)) > 300_000
+    assert source.calls == 2
