@@ -6,20 +6,20 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from functools import cache, partial
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from zipfile import ZIP_STORED, ZipInfo
+from zipfile import ZIP_STORED
 
 from .aio_pipeline import AsyncProducer, OnLoop
 from .aio_threads import StepThreads
 from .aio_wait import called
 from .engines import Engine
-from .errors import PoisonedError, StreamClosedError, StreamStateError
+from .errors import StreamStateError
+from .facade import Facade
 from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
-from .options import Options, Skipped
-from .plan import known_length, planned_size
+from .options import Options
 from .sink import DEFAULT_CHUNK_SIZE
 from .steps import Abandoned, Offload
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from .checksums import ChecksumCache
 
-_NOTHING = memoryview(b"")
 _END = object()
 # Seconds that a stream whose every step is small may keep the event loop from others.
 _TURN = 0.005
@@ -98,7 +97,7 @@ def async_stream_zip(
     )
 
 
-class AsyncZipStream:
+class AsyncZipStream(Facade):
     """An asynchronous iterator of an archive's bytes (non-empty ``bytes``), made as they are asked for. One pass.
 
     Iterating a finished one yields nothing; iterating a failed or closed one raises. To be used by one task at a time.
@@ -108,13 +107,12 @@ class AsyncZipStream:
     def __init__(self, entries: Iterable[Any] | AsyncIterable[Any], **options: Any) -> None:
         self._threads = threads = StepThreads()
         checked = Options(**options).checked()
-        self._producer = AsyncProducer(entries, checked, threads.run)
-        self._planned_size: Callable[[], int | None] = cache(partial(planned_size, entries, checked))
+        producer = AsyncProducer(entries, checked, threads.run)
+        super().__init__(entries, checked, producer)
+        self._unbegun = producer.close_unbegun
         # It knows nothing of this object, so that a dropped stream is collected, and closed, at once.
-        self._chunks = _drive(self._producer, threads)
-        self._left_over = _NOTHING  # of a chunk that read() has taken a part of
-        self._begun = self._over = self._closed = self._running = False
-        self._failure: BaseException | None = None
+        self._chunks = _drive(producer, threads)
+        self._running = False
 
     def __aiter__(self) -> Self:
         return self
@@ -163,56 +161,19 @@ class AsyncZipStream:
         finally:
             self._running = False
 
-    @property
-    def closed(self) -> bool:
-        """Whether `aclose` was called."""
-        return self._closed
-
-    @property
-    def size(self) -> int | None:
-        """As `ZipStream.size`. It looks at files when it is asked for first, which on a slow disk takes its time."""
-        return self._planned_size()
-
-    def __len__(self) -> int:
-        """`size`; TypeError where it is not known."""
-        return known_length(self.size)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def infolist(self) -> list[ZipInfo]:
-        """A ZipInfo for each member finished so far, in order, as its row in the central directory says it."""
-        return self._producer.archive.rows.infolist()
-
-    @property
-    def skipped(self) -> list[Skipped]:
-        """What was left out so far, and why."""
-        return list(self._producer.skipped)
-
     async def aclose(self) -> None:
         """End the stream: what is open, and `entries`, are closed; an unfinished archive stays unfinished."""
         self._refuse_if_running()
-        if self._failure is None and (self._left_over or not self._over):
-            self._fail(StreamClosedError("this stream was closed before its end, so its archive is incomplete"))
+        self._close_for_good()
         first, self._closed = not self._closed, True
         self._running = True
         try:
             await self._chunks.aclose()
             if first and not self._begun:
-                await self._producer.close_unbegun()
+                await self._unbegun()
         finally:
             self._threads.close()
             self._running = False
-
-    def _fail(self, exc: BaseException) -> None:
-        self._failure = exc
-        self._left_over = _NOTHING
-
-    def _refuse_if_failed(self) -> None:
-        if isinstance(self._failure, StreamClosedError):
-            raise StreamClosedError(*self._failure.args)
-        if self._failure is not None:
-            raise PoisonedError("this stream failed before, and its archive is incomplete") from self._failure
 
     def _refuse_if_running(self) -> None:
         if self._running:

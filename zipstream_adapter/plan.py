@@ -256,16 +256,6 @@ def planned_size(entries: Any, options: Options) -> int | None:
     return start + len(planner.table.rows) + len(last)
 
 
-def known_length(size: int | None) -> int:
-    """What ``len`` of a stream is, whose size is `size`."""
-    if size is None:
-        raise TypeError(
-            "the size of this archive cannot be known before it is made (stream.size is None): give a list of entries "
-            "whose sizes are known, stored or with level=0"
-        )
-    return size
-
-
 class _Unknown(Exception):
     """A size is not known."""
 

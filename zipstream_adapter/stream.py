@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache, partial
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
-from zipfile import ZIP_STORED, ZipInfo
+from zipfile import ZIP_STORED
 
 from .engines import Engine
-from .errors import PoisonedError, StreamClosedError, StreamStateError
+from .errors import StreamStateError
+from .facade import Facade
 from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
-from .options import OnError, OnProgress, Options, Skipped
+from .options import OnError, OnProgress, Options
 from .pipeline import Producer
-from .plan import known_length, planned_size
 from .sink import DEFAULT_CHUNK_SIZE
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .checksums import ChecksumCache
-
-_NOTHING = memoryview(b"")
 
 
 def stream_zip(
@@ -103,7 +100,7 @@ def stream_zip(
     )
 
 
-class ZipStream:
+class ZipStream(Facade):
     """An iterator of an archive's bytes (non-empty ``bytes``), made as they are asked for. One pass.
 
     Iterating a finished one yields nothing; iterating a failed or closed one raises. Not to be used from several
@@ -113,12 +110,8 @@ class ZipStream:
     def __init__(self, entries: Iterable[Any], **options: Any) -> None:
         checked = Options(**options).checked()
         producer = Producer(entries, checked)
-        self._producer = producer
-        self._planned_size: Callable[[], int | None] = cache(partial(planned_size, entries, checked))
+        super().__init__(entries, checked, producer)
         self._chunks = cast("GeneratorType[bytes, None, None]", producer.chunks())
-        self._left_over = _NOTHING  # of a chunk that read() has taken a part of
-        self._begun = self._over = self._closed = False
-        self._failure: BaseException | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         # Another object, without a length: list() and b"".join() reserve room for as many items as what they iterate
@@ -171,58 +164,18 @@ class ZipStream:
         """True: this can be read like a file."""
         return True
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
-
-    @property
-    def size(self) -> int | None:
-        """Bytes in the whole archive, where that can be known before it is made; else None.
-
-        It can where `entries` is a collection (a list, say), every size is declared or what a source in memory or a
-        file says, and all members are stored, or deflated at level 0. Worked out when it is asked for first: files are
-        looked at then; nothing is opened, called or used up. None, too, for what will fail (the stream says why), and
-        with `on_error`, which can change what there is.
-        """
-        return self._planned_size()
-
-    def __len__(self) -> int:
-        """`size`; TypeError where it is not known. (``list(stream)`` reserves room for as many items: join it.)"""
-        return known_length(self.size)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def infolist(self) -> list[ZipInfo]:
-        """A ZipInfo for each member finished so far, in order, as its row in the central directory says it."""
-        return self._producer.archive.rows.infolist()
-
-    @property
-    def skipped(self) -> list[Skipped]:
-        """What was left out so far, and why."""
-        return list(self._producer.skipped)
-
     def close(self) -> None:
         """End the stream: the open source and `entries` are closed; an unfinished archive stays unfinished."""
         self._refuse_if_running()
-        if self._failure is None and (self._left_over or not self._over):
-            self._fail(StreamClosedError("this stream was closed before its end, so its archive is incomplete"))
+        self._close_for_good()
         self._chunks.close()
         if not self._begun and not self._closed:
             self._producer.close_entries()
         self._closed = True
 
     def _fail(self, exc: BaseException) -> None:
-        self._failure = exc
-        self._left_over = _NOTHING
+        super()._fail(exc)
         self._producer.archive.abort()
-
-    def _refuse_if_failed(self) -> None:
-        if isinstance(self._failure, StreamClosedError):
-            raise StreamClosedError(*self._failure.args)
-        if self._failure is not None:
-            raise PoisonedError("this stream failed before, and its archive is incomplete") from self._failure
 
     def _refuse_if_running(self) -> None:
         if self._chunks.gi_running:

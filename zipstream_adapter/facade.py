@@ -1,0 +1,81 @@
+"""What a stream says of itself, whoever iterates over it: a thread or an event loop."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipInfo
+
+from .errors import PoisonedError, StreamClosedError
+from .options import Options, Skipped
+
+if TYPE_CHECKING:
+    from .pipeline import Producer
+
+_NOTHING = memoryview(b"")
+
+
+class Facade:
+    """The state of a stream that is one of a `ZipStream` or an `AsyncZipStream`."""
+
+    def __init__(self, entries: Any, options: Options, producer: Producer) -> None:
+        self._entries = entries
+        self._options = options
+        self._producer = producer
+        self._left_over = _NOTHING  # of a chunk that read() has taken a part of
+        self._begun = self._over = self._closed = False
+        self._failure: BaseException | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, by whom it belongs to."""
+        return self._closed
+
+    @cached_property
+    def size(self) -> int | None:
+        """Bytes in the whole archive, where that can be known before it is made; else None.
+
+        It can where `entries` is a collection (a list, say), every size is declared or what a source in memory or a
+        file says, and all members are stored, or deflated at level 0. Worked out when it is asked for first: files are
+        looked at then; nothing is opened, called or used up. None, too, for what will fail (the stream says why), and
+        with `on_error`, which can change what there is.
+        """
+        from .plan import planned_size  # with all that a layout needs: not for every stream
+
+        return planned_size(self._entries, self._options)
+
+    def __len__(self) -> int:
+        """`size`; TypeError where it is not known. (``list(stream)`` reserves room for as many items: join it.)"""
+        if self.size is None:
+            raise TypeError(
+                "the size of this archive cannot be known before it is made (stream.size is None): give a list of "
+                "entries whose sizes are known, stored or with level=0"
+            )
+        return self.size
+
+    def __bool__(self) -> bool:
+        return True
+
+    def infolist(self) -> list[ZipInfo]:
+        """A ZipInfo for each member finished so far, in order, as its row in the central directory says it."""
+        return self._producer.archive.rows.infolist()
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """What was left out so far, and why."""
+        return list(self._producer.skipped)
+
+    def _fail(self, exc: BaseException) -> None:
+        self._failure = exc
+        self._left_over = _NOTHING
+
+    def _close_for_good(self) -> None:
+        """What is asked for from now on is refused, unless all of it has left."""
+        if self._failure is None and (self._left_over or not self._over):
+            self._fail(StreamClosedError("this stream was closed before its end, so its archive is incomplete"))
+
+    def _refuse_if_failed(self) -> None:
+        if isinstance(self._failure, StreamClosedError):
+            raise StreamClosedError(*self._failure.args)
+        if self._failure is not None:
+            raise PoisonedError("this stream failed before, and its archive is incomplete") from self._failure
