@@ -263,6 +263,15 @@ def test_callables_that_give_another_size(
 
 
 @pytest.mark.parametrize("options", METHODS)
+def test_too_much_is_noticed_before_the_last_of_the_data(options: dict[str, Any]) -> None:
+    for made in ([b"x" * 100_000, b"!"], b"x" * 100_001):
+        layout = ZipLayout([Entry("a", lambda made=made: made, size=100_000, crc32=0, **options)])
+        came, failure = every(layout.iter_range())
+        assert isinstance(failure, SizeMismatchError)
+        assert b"x" not in came
+
+
+@pytest.mark.parametrize("options", METHODS)
 @pytest.mark.parametrize("source", [b"x" * 100_000, lambda: [b"x"] * 100_000])
 def test_a_declared_checksum_is_checked_before_the_last_of_the_data(source: Any, options: dict[str, Any]) -> None:
     layout = ZipLayout([Entry("a", source, size=100_000, crc32=1, **options)])

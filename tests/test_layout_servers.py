@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 
 from tests import oracles
 from zipstream_adapter import Entry, ZipLayout, stream_zip, walk
+from zipstream_adapter.member import PATIENCE
 
 _SERVER = """
 import sys
@@ -157,6 +161,34 @@ def test_sources_are_read_where_they_are_needed_and_once() -> None:
     assert calls() == [0, 1, 1, 1, 1]
     layout.find_checksums()
     assert calls() == [0] * 5
+
+
+def test_files_that_do_not_begin_at_their_beginning() -> None:
+    def again() -> io.BytesIO:
+        file = io.BytesIO(b"head" + bytes(range(200)) * 1000)
+        file.seek(4)
+        return file
+
+    layout = ZipLayout([Entry("a", again, size=200_000, modified=1_700_000_000)])
+    begins = layout.entries[0].data_offset
+    assert b"".join(layout.iter_range(begins + 150_001, begins + 150_009)) == bytes(range(1, 9))
+
+
+def test_what_is_ready_does_not_wait_for_a_slow_source() -> None:
+    read = []
+
+    def slowly() -> Iterator[bytes]:
+        for number in range(6):
+            read.append(number)
+            yield b"x"
+            time.sleep(PATIENCE / 2)
+
+    first = Entry("a", b"data", modified=1_700_000_000)
+    layout = ZipLayout([first, Entry("b", slowly, size=6, modified=1_700_000_000)])
+    chunks = layout.iter_range()
+    assert next(chunks).endswith(b"data")
+    assert len(read) < 6
+    assert b"xxxxxx" in b"".join(chunks)
 
 
 def test_payload_leaves_before_checksums_are_looked_for() -> None:

@@ -277,6 +277,7 @@ def test_the_etag_changes_with_whatever_decides_the_bytes(tmp_path: Path) -> Non
         tag(Entry("a", b"data", **base)),
         tag(Entry("a", b"datA", **base)),
         tag(Entry("a", b"data", crc32=zlib.crc32(b"data"), **base)),
+        tag(Entry("a", b"data", crc32=0, **base)),
         tag(Entry("b", b"data", **base)),
         tag(Entry("a", b"data", mode=0o600, **base)),
         tag(Entry("a", b"data", comment=b"!", **base)),
@@ -331,7 +332,12 @@ def test_the_date_of_the_newest(tmp_path: Path) -> None:
 
 
 def test_data_without_a_date_gets_one_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = ZipLayout([("a", b""), ("b", b"")])
+    def entries() -> Iterator[Any]:
+        for number in range(3):
+            monkeypatch.setenv("SOURCE_DATE_EPOCH", str(DATE + 100 * number))
+            yield f"{number}", b""
+
+    layout = ZipLayout(entries())
     whole = b"".join(layout.iter_range())
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         assert len({info.date_time for info in archive.infolist()}) == 1

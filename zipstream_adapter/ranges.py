@@ -148,8 +148,6 @@ class Maker:
                 if whole and not left:  # the last of it does not leave before
                     self._check_crc(self.members, index, info, crc, began)
                 yield chunk
-        if whole and not info.file_size:
-            self._check_crc(self.members, index, info, 0, began)
 
     def _find_crc(self, table: Table, index: int, info: ZipInfo) -> Generator[bytes | memoryview, None, bytes | None]:
         """Read a member's data for its CRC-32, which goes into `info`, too. Returns the data where there is little."""
