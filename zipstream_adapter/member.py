@@ -89,8 +89,8 @@ class MemberWriter(io.BufferedIOBase):
         self._compressor = archive.coding.compressor(info.compress_type, level) if raw_size is None else None
         self._undecided = info.compress_type == AUTO
         self._promised_size, self._promised_crc, self._pinned = size, crc32, pinned
-        self._zip64 = zip64
-        self._lookahead = lookahead
+        self._zip64, self._lookahead = zip64, lookahead
+        self._is_dir = info.filename.endswith("/")
         self._crc32: Crc32 = fastest_crc32() if raw_size is None else lambda _, crc: crc
         self._held: list[tuple[bytes | Gap, bool]] | None = []
         self._size = self._compressed = 0
@@ -165,7 +165,8 @@ class MemberWriter(io.BufferedIOBase):
 
     def add(self, piece: bytes | memoryview) -> None:
         """`write` one of the `pieces` that data was cut to."""
-        self._refuse_if_over()
+        if self._broken or self._over:
+            self._refuse_if_over()
         try:
             self._step(piece)
         except BaseException:
@@ -183,15 +184,15 @@ class MemberWriter(io.BufferedIOBase):
                 coded = self._gathered()
             self._emit_coded(coded)
         elif type(data) is bytes:
-            self._emit(data, whole=len(data) >= self._sink.chunk_size)
+            self._put(data, len(data), len(data) >= self._sink.chunk_size)
         else:
-            self._emit(bytes(data))  # only what cannot change any more may be kept without a copy
+            self._put(bytes(data), len(data), False)  # only what cannot change any more may be kept without a copy
 
     def _grow(self, by: int) -> None:
         size = self._size + by
         if self._promised_size is not None and size > self._promised_size:
             raise self._mismatch("more than")
-        if self._info.filename.endswith("/") and size:
+        if size and self._is_dir:
             raise EntryTypeError(f"entry {self.name!r} is a directory, by the slash at its end, and has no data")
         if size >= LIMIT32:
             self._refuse_zip64(size, "has grown to a size in bytes of")
@@ -203,7 +204,7 @@ class MemberWriter(io.BufferedIOBase):
         try:
             self._grow(size)
             self._crc = self._promised_crc or 0
-            self._put(Gap(coded), coded, whole=False)
+            self._put(Gap(coded), coded, False)
             self._compressor = None
         except BaseException:
             self._break()
@@ -227,12 +228,9 @@ class MemberWriter(io.BufferedIOBase):
             self._info.compress_type = method
             if method == ZIP_STORED:
                 self._compressor = None
-        self._emit(data)
-
-    def _emit(self, data: bytes, whole: bool = False) -> None:
         if data:
             self._emitted = time.monotonic()
-        self._put(data, len(data), whole)
+        self._put(data, len(data), False)
 
     def _put(self, data: bytes | Gap, size: int, whole: bool) -> None:
         self._compressed += size

@@ -76,7 +76,7 @@ class Producer:
             for _ in self.archive.finish():
                 yield from self._ready()
             yield from self._report(0)
-            yield from self._hand_over(self._sink.take(everything=True))
+            yield from self._ready(everything=True)
             whole = True
         finally:
             if self.offloads and not whole and not isinstance(sys.exception(), GeneratorExit):
@@ -284,22 +284,20 @@ class Producer:
 
     # Handing over.
 
-    def _ready(self) -> Steps:
-        chunks = self._sink.take()
+    def _ready(self, *, everything: bool = False) -> Steps:
+        """Hand over the chunks that are ready; or all there is, also where the consumer waits long."""
+        chunks = self._sink.take(everything)
         if not chunks and self._sink.pending and self._is_late():
             chunks = self._sink.take(everything=True)
-        return self._hand_over(chunks)
+        for chunk in chunks:
+            self._begun = True
+            yield chunk
+            self._asked = time.monotonic()
 
     def _is_late(self) -> bool:
         """Whether to hand over less than a chunk: the consumer waits long, or for the first bytes of a long member."""
         first = not self._begun and self._member is not None and self._member.left
         return first or time.monotonic() - self._asked >= PATIENCE
-
-    def _hand_over(self, chunks: list[bytes]) -> Steps:
-        for chunk in chunks:
-            self._begun = True
-            yield chunk
-            self._asked = time.monotonic()
 
     def _count_totals(self) -> Steps:
         if self._options.on_progress is not None:

@@ -121,8 +121,20 @@ class ZipStream(Facade):
     def __next__(self) -> bytes:
         if self._left_over:
             return self.read(len(self._left_over))
-        chunk = self._take()
+        if self._failure is not None:
+            self._refuse_if_failed()
+        chunk = b""
+        if not self._over:
+            if self._chunks.gi_running:
+                self._refuse_if_running()
+            self._begun = True
+            try:
+                chunk = next(self._chunks, b"")
+            except BaseException as exc:
+                self._fail(exc)
+                raise
         if not chunk:
+            self._over = True
             raise StopIteration
         return chunk
 
@@ -132,7 +144,7 @@ class ZipStream(Facade):
         wanted = -1 if size is None or size < 0 else size
         parts = []
         try:
-            while wanted and (chunk := self._left_over or memoryview(self._take())):
+            while wanted and (chunk := self._left_over or memoryview(next(self, b""))):
                 part = chunk if wanted < 0 else chunk[:wanted]
                 self._left_over = chunk[len(part) :]
                 parts.append(part)
@@ -141,23 +153,6 @@ class ZipStream(Facade):
         except BaseException as exc:
             # What was taken for this call is lost: nothing may follow the hole.
             self._fail(self._failure or exc)
-            raise
-
-    def _take(self) -> bytes:
-        """The next chunk; b"" is the end."""
-        if self._failure is not None:
-            self._refuse_if_failed()
-        if self._over:
-            return b""
-        if self._chunks.gi_running:
-            self._refuse_if_running()
-        self._begun = True
-        try:
-            chunk = next(self._chunks, b"")
-            self._over = not chunk
-            return chunk
-        except BaseException as exc:
-            self._fail(exc)
             raise
 
     def readable(self) -> bool:
@@ -197,11 +192,11 @@ class _Chunks:
     """The iterator of a ZipStream."""
 
     def __init__(self, stream: ZipStream) -> None:
-        self._stream = stream
+        self._next = stream.__next__
         self.close = stream.close
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> bytes:
-        return next(self._stream)
+        return self._next()
