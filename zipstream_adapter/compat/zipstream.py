@@ -40,7 +40,9 @@ from ..sink import FileSink
 from ..source import OpenSource
 from .clock import by_clock, by_fields
 
-__all__ = ["ZIP_BZIP2", "ZIP_DEFLATED", "ZIP_LZMA", "ZIP_STORED", "ZipFile", "ZipInfo"]
+__all__ = ["ZIP64_LIMIT", "ZIP_BZIP2", "ZIP_DEFLATED", "ZIP_LZMA", "ZIP_STORED", "ZipFile", "ZipInfo"]
+
+ZIP64_LIMIT = (1 << 31) - 1  # where zipstream sees one; zip64 is used from 4 GiB on
 
 _PATIENCE = 0.1  # seconds that small pieces wait to be joined
 _ZIP64_HINT = (1 << 32) - 1
