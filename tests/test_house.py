@@ -49,7 +49,7 @@ ORDER: list[set[str]] = [
     {"web_asgi", "web_wsgi"},
     {"web"},
     {"cli", "compat.clock"},
-    {"compat.aiozipstream", "compat.zipstream"},
+    {"compat.aiozipstream", "compat.spideroak", "compat.zipstream"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
