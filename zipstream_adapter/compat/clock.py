@@ -1,0 +1,23 @@
+"""Dates as the other libraries write them: what this machine's clock shows, in its own zone."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from ..dates import LocalTime, extended_timestamp, to_utc
+
+
+def by_clock(instant: datetime) -> dict[str, Any]:
+    """An Entry's options for the date `instant` as the local clock showed it, and, beside it, as UTC seconds."""
+    return {**by_fields(time.localtime(instant.timestamp())[:6]), "extra": extended_timestamp(instant)}
+
+
+def by_fields(fields: tuple[int, ...]) -> dict[str, Any]:
+    """An Entry's options for a date of which nobody knows the zone: (year, month, day, hour, minute, second).
+
+    Raises OptionError for what is no date between 1980 and 2107.
+    """
+    date = to_utc(fields)
+    return {"modified": LocalTime(*date.timetuple()[:6], tzinfo=UTC)}
