@@ -48,9 +48,9 @@ ORDER: list[set[str]] = [
     {"web_request"},
     {"web_asgi", "web_wsgi"},
     {"web"},
-    {"cli", "compat.zipstream_ng_members"},
-    {"compat.zipstream_ng_bytes"},
-    {"compat.zipstream_ng"},
+    {"cli", "compat.stream_zip_errors", "compat.zipstream_ng_members"},
+    {"compat.stream_zip_members", "compat.zipstream_ng_bytes"},
+    {"compat.stream_zip", "compat.zipstream_ng"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
