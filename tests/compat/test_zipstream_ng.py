@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
 
+import flask
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,14 +152,15 @@ def test_the_length_is_that_of_the_bytes_whatever_is_added(members: list[tuple[s
     assert len(bytes(stream)) == promised == len(stream)
 
 
-def test_the_length_of_more_than_65535_members() -> None:
+@pytest.mark.parametrize("count", [65_534, 65_535, 65_537])
+def test_the_length_around_65535_members(count: int) -> None:
     stream = ZipStream(sized=True)
-    for number in range(65_537):
+    for number in range(count):
         stream.add(b"x", f"{number % 256}/{number}")
     promised = len(stream)
     data = bytes(stream)
     assert len(data) == promised
-    assert len(zipfile.ZipFile(io.BytesIO(data)).infolist()) == 65_537
+    assert len(zipfile.ZipFile(io.BytesIO(data)).infolist()) == count
 
 
 def test_the_length_past_4_gib_needs_no_data() -> None:
@@ -307,6 +311,48 @@ def test_own_ways_of_walking_and_names_at_the_top(tree: Path) -> None:
     assert list(oracles.members(bytes(ZipStream.from_path(tree, recurse=texts)))) == ["top/a.txt"]
     assert list(oracles.members(bytes(ZipStream.from_path(tree, recurse=texts, arcname="/")))) == ["a.txt"]
     assert list(oracles.members(bytes(ZipStream.from_path(tree, recurse=False)))) == ["top/"]
+
+
+def test_a_flask_program_with_a_progress_bar(tree: Path) -> None:
+    app = flask.Flask(__name__)
+
+    @app.route("/<name>")
+    def download(name: str) -> Any:
+        stream = ZipStream.from_path(tree)
+        headers: Any = {"Content-Length": len(stream), "Last-Modified": stream.last_modified}
+        return flask.Response(stream, mimetype="application/zip", headers=headers)
+
+    response = app.test_client().get("/top")
+    assert int(response.headers["Content-Length"]) == len(response.data)
+    assert oracles.members(response.data)["top/a.txt"] == b"hello" * 1000
+
+
+def test_two_threads_may_take_members_in_turn() -> None:
+    stream = ZipStream()
+    for number in range(200):
+        stream.add(str(number), str(number))
+    taken: list[bytes] = []
+    turn = threading.Lock()
+
+    def take() -> None:
+        more = True
+        while more:
+            with turn:
+                chunk = b"".join(stream.file())
+                taken.append(chunk)
+                more = bool(chunk)
+
+    threads = [threading.Thread(target=take) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(oracles.members(b"".join([*taken, *stream.footer()]))) == 200
+
+
+def test_importing_it_leaves_the_roots_names_alone() -> None:
+    code = "import zipstream_adapter.compat.zipstream_ng, zipstream_adapter; assert callable(zipstream_adapter.walk)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_several_threads_may_add() -> None:

@@ -4,6 +4,7 @@ Names, signatures, defaults, dates (local time), order and logged warnings are a
 
 - A source that fails, or a generator that is left before its end, ends the archive: what is asked of it afterwards
   raises PoisonedError, where an archive without that member would have followed.
+- `len` is right for 65,535 members, too, where it was 76 short.
 - In a sized stream, data of another size raises (RuntimeError, as there) before its member ends; no more than was
   announced has left by then.
 - `walk` raises for a directory that it cannot list, where it was left out without a word.
