@@ -48,8 +48,9 @@ ORDER: list[set[str]] = [
     {"web_request"},
     {"web_asgi", "web_wsgi"},
     {"web"},
-    {"cli", "compat.clock"},
-    {"compat.aiozipstream", "compat.spideroak", "compat.zipstream"},
+    {"cli", "compat.clock", "compat.stream_zip_errors", "compat.zipstream_ng_members"},
+    {"compat.aiozipstream", "compat.spideroak", "compat.stream_zip_members", "compat.zipstream", "compat.zipstream_ng_bytes"},
+    {"compat.stream_zip", "compat.zipstream_ng"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}

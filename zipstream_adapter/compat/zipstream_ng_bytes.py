@@ -1,0 +1,108 @@
+"""The bytes of `compat.zipstream_ng`: one generator at a time, and none after one that failed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from contextlib import closing
+from zipfile import ZipInfo
+
+from ..archive import StreamingZipFile
+from ..entry import Entry
+from ..errors import PoisonedError, SizeMismatchError, StreamStateError
+from ..member import PATIENCE
+from ..sink import StreamSink
+from ..source import OpenSource
+from .zipstream_ng_members import Queued, Streamed, log
+
+Steps = Generator[bytes, None, None]
+
+
+class SizedStreamError(SizeMismatchError, RuntimeError):
+    """The data in a sized ZipStream is not what its length was worked out from."""
+
+
+class Maker:
+    """An archive that is made in several goes. sized: whether members must have the size that they were added with."""
+
+    def __init__(self, sized: bool) -> None:
+        # Duplicate and unusual names are stored as they are, and every member with data has a data descriptor.
+        self._archive = StreamingZipFile(None, lookahead=0)
+        assert isinstance(self._archive.sink, StreamSink)
+        self._sink = self._archive.sink
+        self._sized = sized
+        self._making = threading.Lock()
+        self._maker = 0  # the thread that holds it
+        self._asked = 0.0  # when the consumer asked for the next chunk
+
+    def alone(self, steps: Generator[bytes, None, bool]) -> Generator[bytes, None, bool]:
+        """`steps`, while no other generator makes bytes. Where they are not taken to their end, the archive is over."""
+        if not self._making.acquire(blocking=False):
+            if self._maker == threading.get_ident():
+                raise StreamStateError(
+                    "another generator of this ZipStream is amid a member: take all that it gives before the next"
+                )
+            self._making.acquire()
+        self._maker, self._asked = threading.get_ident(), time.monotonic()
+        try:
+            if self._sink.poisoned:
+                raise PoisonedError("this ZipStream failed before, or was left before its end: its archive is cut")
+            return (yield from steps)
+        except BaseException:
+            self._archive.fail("a generator of its bytes failed, or was left before its end")
+            raise
+        finally:
+            self._making.release()
+
+    def member(self, queued: Queued) -> Generator[bytes, None, Streamed]:
+        """The bytes of a member, as far as there is a chunk of them; and what came of it."""
+        try:
+            info = yield from self._member(queued)
+        except Exception as exc:
+            exc.add_note(f"(while adding entry {queued.name!r})")
+            raise
+        return Streamed(info, queued.level)
+
+    def _member(self, queued: Queued) -> Generator[bytes, None, ZipInfo]:
+        with closing(OpenSource(Entry(queued.name, queued.source))) as source:
+            info = queued.info(source.facts)
+            member = self._archive.begin(
+                info,
+                level=queued.level,
+                size=queued.size if self._sized else None,
+                zip64=queued.needs_zip64(info) or None,
+            )
+            for chunk in source:
+                for piece in member.pieces(chunk):
+                    self._check_size(queued, member.size + len(piece), ended=False)
+                    member.add(piece)
+                    yield from self.ready()
+        self._check_size(queued, member.size, ended=True)
+        member.complete()
+        return info
+
+    def _check_size(self, queued: Queued, size: int, *, ended: bool) -> None:
+        """Note data that is not as large as it was to be; in a sized stream, where it would not fit, refuse it."""
+        expected = queued.size
+        if expected is None or size == expected or not (ended or (self._sized and size > expected)):
+            return
+        log.warning("Size mismatch when adding data for '%s' (expected %d bytes, got %d)", queued.name, expected, size)
+        if self._sized:
+            raise SizedStreamError(
+                f"Error adding '{queued.name}' to sized ZipStream - its data has {size} bytes or more, and its length "
+                f"was worked out from {expected}"
+            )
+
+    def end(self, comment: bytes) -> Steps:
+        """The bytes of the central directory."""
+        self._archive.comment = comment
+        for _ in self._archive.finish():
+            yield from self.ready()
+        yield from self.ready(everything=True)
+
+    def ready(self, everything: bool = False) -> Steps:
+        """The chunks that there are; smaller ones, too, where the consumer has waited long."""
+        for chunk in self._sink.take(everything or time.monotonic() - self._asked >= PATIENCE):
+            yield chunk
+            self._asked = time.monotonic()
