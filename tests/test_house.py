@@ -48,14 +48,14 @@ ORDER: list[set[str]] = [
     {"web_request"},
     {"web_asgi", "web_wsgi"},
     {"web"},
-    {"cli", "compat.push", "compat.zipstreamer"},
+    {"cli", "compat.django_zip_stream", "compat.push", "compat.zipstreamer"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
 # What may be missing where the package is installed: nothing that is imported with the root may need it.
 MAY_IMPORT_OUTSIDERS = {"aiofiles", "typing_extensions"}
 # What only one room needs, and has an extra for.
-EXTRAS = {"web_fields": {"werkzeug"}}
+EXTRAS = {"compat.django_zip_stream": {"django"}, "web_fields": {"werkzeug"}}
 
 
 def room_of(source: Path) -> str:
