@@ -48,7 +48,8 @@ ORDER: list[set[str]] = [
     {"web_request"},
     {"web_asgi", "web_wsgi"},
     {"web"},
-    {"cli", "compat.django_zip_stream", "compat.push", "compat.zipstreamer"},
+    {"cli", "compat.django_zip_stream", "compat.push", "compat.zipfly64_files", "compat.zipstreamer"},
+    {"compat.zipfly64"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
