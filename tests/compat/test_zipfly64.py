@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import oracles
+from tests.compat.zipfly import TIME, gen, judged, known, plain, whole
 from tests.loops import other_tasks, run
-from zipstream_adapter import IntegrityError, OptionError, ZipStreamError
+from zipstream_adapter import IntegrityError, ZipStreamError
 from zipstream_adapter.compat import zipfly64
 from zipstream_adapter.compat.zipfly64 import BaseFile, EmptyFolder, GenFile, LocalFile, ZipFly, consts
-
-TIME = 1_600_000_000
-Files = Callable[[], list[BaseFile]]
-
-
-def plain(data: bytes, step: int = 100) -> Generator[bytes, None, None]:
-    for at in range(0, len(data), step):
-        yield data[at : at + step]
-
-
-async def later(data: bytes, step: int = 100) -> AsyncGenerator[bytes, None]:
-    for chunk in plain(data, step):
-        await asyncio.sleep(0)
-        yield chunk
-
-
-def gen(name: str, data: bytes = b"data", on_loop: bool = False, **options: Any) -> GenFile:
-    return GenFile(name, later(data) if on_loop else plain(data), modification_time=TIME, **options)
-
-
-def known(name: str, data: bytes = b"data", on_loop: bool = False) -> GenFile:
-    return gen(name, data, on_loop, size=len(data), crc=zlib.crc32(data))
-
-
-def whole(chunks: AsyncGenerator[bytes, None]) -> bytes:
-    async def gathered() -> bytes:
-        found = b"".join([chunk async for chunk in chunks])
-        assert not other_tasks()
-        return found
-
-    return run(gathered())
-
-
-def judged(data: bytes, folder: Path) -> dict[str, bytes]:
-    (folder / "judged.zip").write_bytes(data)
-    for reads in oracles.BY_DIRECTORY.values():
-        assert reads(folder / "judged.zip"), reads
-    return oracles.members(data)
 
 
 @pytest.fixture
@@ -172,82 +134,6 @@ def test_sizes_that_nobody_knows(path: Path) -> None:
     for file in (gen("a"), LocalFile(path, compression_method=consts.COMPRESSION_DEFLATE)):
         with pytest.raises(RuntimeError, match="Cannot calculate"):
             ZipFly([file]).calculate_archive_size()
-
-
-# At an offset.
-
-
-@given(st.lists(st.binary(max_size=300) | st.just(b"x" * 70_000), min_size=1, max_size=4), st.booleans(), st.data())
-def test_the_rest_from_any_offset(datas: list[bytes], on_loop: bool, draw: st.DataObject) -> None:
-    def files() -> list[BaseFile]:
-        return [known(str(number), data, on_loop) for number, data in enumerate(datas)]
-
-    def stream(offset: int) -> bytes:
-        fly = ZipFly(files(), byte_offset=offset)
-        return whole(fly.async_stream()) if on_loop else b"".join(fly.stream())
-
-    complete = stream(0)
-    offset = draw.draw(st.integers(0, len(complete)))
-    assert stream(offset) == complete[offset:]
-
-
-@pytest.mark.parametrize("lazy", [False, True])
-@pytest.mark.parametrize("way", ["stream", "async_stream", "async_stream_parallel"])
-def test_the_rest_of_any_files(way: str, lazy: bool, path: Path) -> None:
-    on_loop = way != "stream"
-
-    def kinds(number: int) -> list[BaseFile]:
-        local, folder, tail = LocalFile(path, "local"), EmptyFolder("folder", TIME), known("z", b"z" * 300, on_loop)
-        own: list[BaseFile] = [
-            gen("unknown", b"u" * 300, on_loop),
-            gen("sized", b"s" * 300, on_loop, size=300),
-            gen("deflated", b"d" * 300, on_loop, compression_method=consts.COMPRESSION_DEFLATE),
-            known("known", b"k" * 300, on_loop),
-        ]
-        return [local, folder, own[number], tail]
-
-    def stream(number: int, offset: int) -> bytes:
-        files = kinds(number)
-        fly = ZipFly(iter(files) if lazy else files, offset)
-        return b"".join(fly.stream()) if way == "stream" else whole(getattr(fly, way)())
-
-    for number in range(4):
-        complete = stream(number, 0)
-        for offset in (1, 100, 256_000, 256_100, 256_300 if number != 2 else 256_120):
-            assert stream(number, offset) == complete[offset:]
-
-
-@pytest.mark.parametrize("on_loop", [False, True])
-def test_declared_data_before_the_offset_is_not_asked_for(on_loop: bool) -> None:
-    class Untouched(GenFile):
-        def _generate_file_data(self) -> Generator[bytes, None, None]:
-            raise AssertionError
-
-        def _async_generate_file_data(self) -> AsyncGenerator[bytes, None]:
-            raise AssertionError
-
-    data = b"x" * 70_000
-    file = Untouched("a", later(data) if on_loop else plain(data), 0, TIME, len(data), zlib.crc32(data))
-    fly = ZipFly([file, known("b", data, on_loop)], byte_offset=70_500)
-    rest = whole(fly.async_stream()) if on_loop else b"".join(fly.stream())
-    assert rest == b"".join(ZipFly([known("a", data), known("b", data)]).stream())[70_500:]
-
-
-@pytest.mark.parametrize("on_loop", [False, True])
-def test_offsets_that_are_refused(on_loop: bool) -> None:
-    def rest(files: list[BaseFile], offset: int) -> bytes:
-        fly = ZipFly(files, byte_offset=offset)
-        return whole(fly.async_stream()) if on_loop else b"".join(fly.stream())
-
-    size = ZipFly([known("a")]).calculate_archive_size()
-    assert rest([known("a", on_loop=on_loop)], size) == b""
-    for files in ([known("a", on_loop=on_loop)], [gen("a", on_loop=on_loop)]):
-        with pytest.raises(ValueError, match="Byte offset > total archive size"):
-            rest([*files], 10_000)
-    with pytest.raises(ValueError, match="only for non compressed"):
-        rest([gen("a", b"", on_loop, compression_method=consts.COMPRESSION_DEFLATE), gen("b", on_loop=on_loop)], 60)
-    with pytest.raises(OptionError, match="byte_offset=-1"):
-        ZipFly([], byte_offset=-1)
 
 
 # Promises, uses, failures.
@@ -429,6 +315,31 @@ def test_files_of_ones_own() -> None:
     assert fly.calculate_archive_size() == len(data)
     assert whole(ZipFly([Own("a")]).async_stream()) == data
     assert (str(Own("a")), repr(Own("a"))) == ("Own[name=a]", "Own(a)")
+
+
+def test_local_files_of_ones_own(path: Path) -> None:
+    class Reversed(LocalFile):
+        def _generate_file_data(self) -> Generator[bytes, None, None]:
+            yield path.read_bytes()[::-1]
+
+        async def _async_generate_file_data(self) -> AsyncGenerator[bytes, None]:
+            for chunk in self._generate_file_data():
+                yield chunk
+
+        predicted_crc = zlib.crc32(path.read_bytes()[::-1])
+
+    data = b"".join(ZipFly([Reversed(path, "a")]).stream())
+    assert oracles.members(data) == {"a": path.read_bytes()[::-1]}
+    assert ZipFly([Reversed(path, "a")]).calculate_archive_size() == len(data)
+    assert whole(ZipFly([Reversed(path, "a")], byte_offset=100).async_stream())[-1000:] == data[-1000:]
+
+
+def test_generators_that_are_made_late() -> None:
+    class Late(GenFile):
+        def _get_generator(self) -> Generator[bytes, None, None]:
+            return plain(b"data")
+
+    assert oracles.members(b"".join(ZipFly([Late("a", None)]).stream())) == {"a": b"data"}
 
 
 def test_a_local_file_says_what_it_is(path: Path) -> None:

@@ -251,19 +251,28 @@ class LocalFile(BaseFile):
         for chunk in self._generate_file_data():
             yield chunk
 
+    @property
+    def _is_plain(self) -> bool:
+        """Whether its data is what is at the path, and not what a class of somebody's own makes of it."""
+        own = type(self)
+        return (own._generate_file_data, own._async_generate_file_data) == (
+            LocalFile._generate_file_data,
+            LocalFile._async_generate_file_data,
+        )
+
     def _stated(self) -> dict[str, Any]:
-        return {}  # the file itself says it
+        return {} if self._is_plain else super()._stated()  # the file itself says it
 
     @property
     def is_known(self) -> bool:
-        return self._method == ZIP_STORED
+        return self._method == ZIP_STORED if self._is_plain else super().is_known
 
     @property
     def is_async(self) -> bool:
-        return False
+        return not self._is_plain
 
     def source(self, on_loop: bool) -> Any:
-        return Path(self._file_path)
+        return Path(self._file_path) if self._is_plain else super().source(on_loop)
 
 
 class GenFile(BaseFile):
@@ -299,15 +308,20 @@ class GenFile(BaseFile):
     predicted_size = property(lambda self: self._size)
     predicted_crc = property(lambda self: self._crc)
 
-    def _generate_file_data(self) -> Generator[bytes, None, None]:
-        if not isinstance(self._generator, Generator):
-            raise ValueError(f"generator must be of type Generator, not '{type(self._generator)}'")
+    def _get_generator(self) -> Any:
         return self._generator
 
+    def _generate_file_data(self) -> Generator[bytes, None, None]:
+        generator = self._get_generator()
+        if not isinstance(generator, Generator):
+            raise ValueError(f"generator must be of type Generator, not '{type(generator)}'")
+        return generator
+
     def _async_generate_file_data(self) -> AsyncGenerator[bytes, None]:
-        if not isinstance(self._generator, AsyncGenerator):
-            raise ValueError(f"generator must be of type AsyncGenerator, not '{type(self._generator)}'")
-        return self._generator
+        generator = self._get_generator()
+        if not isinstance(generator, AsyncGenerator):
+            raise ValueError(f"generator must be of type AsyncGenerator, not '{type(generator)}'")
+        return generator
 
     @property
     def is_async(self) -> bool:

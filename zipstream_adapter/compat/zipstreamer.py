@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import datetime as dates
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from time import struct_time
 from typing import Any, NamedTuple
 from zipfile import ZIP_STORED, ZipInfo
@@ -105,8 +104,11 @@ class ZipStream:
             self.files = list(self.files)
         archive = self._options.archive(PlannedArchive)
         for item in self.files:
-            with _named(item):
+            try:
                 _plan(archive, item)
+            except Exception as exc:
+                _note_on(exc, item)
+                raise
         for _ in archive.finish():
             pass
         return archive.sink.tell()
@@ -118,8 +120,11 @@ class ZipStream:
         archive = self._options.archive(StreamArchive)
         try:
             for item in self.files:
-                with _named(item):
+                try:
                     yield from _add(archive, item)
+                except Exception as exc:
+                    _note_on(exc, item)
+                    raise
             for _ in archive.finish():
                 yield from archive.sink.take()
             yield from archive.sink.take(everything=True)
@@ -134,14 +139,9 @@ class ZipStream:
             raise ZipFileInProgress(f"this archive is being generated, and {what}")
 
 
-@contextmanager
-def _named(item: ZipFile) -> Iterator[None]:
-    """Note the file's name on whatever it raises."""
-    try:
-        yield
-    except Exception as exc:
-        note_on(exc, Entry(_text(item.filename)), 0)
-        raise
+def _note_on(exc: Exception, item: ZipFile) -> None:
+    """Name the file on what it has raised."""
+    note_on(exc, Entry(_text(item.filename)), 0)
 
 
 def _plan(archive: PlannedArchive, item: ZipFile) -> None:
