@@ -48,8 +48,24 @@ ORDER: list[set[str]] = [
     {"web_request"},
     {"web_asgi", "web_wsgi"},
     {"web"},
-    {"cli", "compat.clock", "compat.stream_zip_errors", "compat.zipstream_ng_members"},
-    {"compat.aiozipstream", "compat.spideroak", "compat.stream_zip_members", "compat.zipstream", "compat.zipstream_ng_bytes"},
+    {
+        "cli",
+        "compat.clock",
+        "compat.django_zip_stream",
+        "compat.push",
+        "compat.stream_zip_errors",
+        "compat.zipfly64_files",
+        "compat.zipstream_ng_members",
+        "compat.zipstreamer",
+    },
+    {
+        "compat.aiozipstream",
+        "compat.spideroak",
+        "compat.stream_zip_members",
+        "compat.zipfly64",
+        "compat.zipstream",
+        "compat.zipstream_ng_bytes",
+    },
     {"compat.stream_zip", "compat.zipstream_ng"},
     {"__main__"},
 ]
@@ -57,7 +73,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
 # What may be missing where the package is installed: nothing that is imported with the root may need it.
 MAY_IMPORT_OUTSIDERS = {"aiofiles", "typing_extensions"}
 # What only one room needs, and has an extra for.
-EXTRAS = {"web_fields": {"werkzeug"}}
+EXTRAS = {"compat.django_zip_stream": {"django"}, "web_fields": {"werkzeug"}}
 
 
 def room_of(source: Path) -> str:

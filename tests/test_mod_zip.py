@@ -130,6 +130,16 @@ def test_names_that_are_taken_are_refused() -> None:
         mod_zip_manifest([("a", "/a", 1), ("a", "/b", 1)])
 
 
+def test_names_by_another_policy() -> None:
+    entries = [("/a", "/x", 1), ("../a", "/y", 2), ("a", "/z", 3), ("d/", "", 0), ("d/", "", 0)]
+    kept = mod_zip_manifest(entries, names="allow", duplicates="allow")
+    assert [file.name for file in files(kept.body)] == ["/a", "../a", "a", "d/", "d/"]
+    repaired = mod_zip_manifest(entries, names="repair", duplicates="rename")
+    assert [file.name for file in files(repaired.body)] == ["a", "a (2)", "a (3)", "d/"]
+    with pytest.raises(UnsafeNameError):
+        mod_zip_manifest([("a\nb", "/a", 1)], names="allow")
+
+
 @pytest.mark.parametrize(
     ("entries", "error", "why"),
     [

@@ -243,14 +243,14 @@ class MemberWriter(io.BufferedIOBase):
         if outlasts(self._lookahead, self._size, self._compressed) or (
             self._size and self._promises_all and (self._promised_size or 0) > self._lookahead
         ):
-            self._release()
+            self.release()
 
     @property
     def _promises_all(self) -> bool:
         """Whether a complete header can be written before the data."""
         return self._compressor is None and self._promised_size is not None and self._promised_crc is not None
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Let the header go before the member's end, and what was held back behind it."""
         info = self._info
         if self._promises_all:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from .entry import Entry
 from .errors import EntryError, EntryTypeError, OptionError, UnsafeNameError
 from .fields import described
-from .names import NameRegistry
+from .names import DuplicatePolicy, NamePolicy, NameRegistry
 from .web_fields import DEFAULT_FILENAME, zip_headers
 
 _DIRECTORY = "@directory"  # instead of a location, from mod_zip 1.3.0 on
@@ -40,6 +40,8 @@ def mod_zip_manifest(
     location: Callable[[Entry], str] | None = None,
     etag: str | None = None,
     last_modified: datetime | None = None,
+    names: NamePolicy = "strict",
+    duplicates: DuplicatePolicy = "error",
 ) -> Manifest:
     """What to answer, so that nginx's mod_zip makes the archive: ``Response(manifest.body, headers=manifest.headers)``.
 
@@ -53,19 +55,22 @@ def mod_zip_manifest(
         etag, last_modified: see `zip_headers`. mod_zip answers Range where all CRCs are known, and If-Range by these.
             Its versions before September 2026 date members with the time of the request, so that ranges of two requests
             do not make one archive: give them none.
+        names, duplicates: see `stream_zip`.
 
     Raises:
         EntryError, EntryTypeError, UnsafeNameError, DuplicateNameError: for an entry without a size or a location, and
         for names that cannot or should not be sent; and for no entries at all, of which mod_zip makes nothing.
     """
-    names = NameRegistry()
+    registry = NameRegistry(names, duplicates)
     lines = []
     for entry in entries:
-        name, url, size, crc32 = _fields(entry, location)
-        names.resolve(name)
+        given, url, size, crc32 = _fields(entry, location)
+        name = registry.resolve(given)
+        if name is None:
+            continue
         if _CONTROL.search(name) or name.startswith(" "):
             raise UnsafeNameError(f"entry {name!r}: mod_zip takes no control characters, and no space at the beginning")
-        names.take(name)
+        registry.take(name)
         lines.append(f"{'-' if crc32 is None else f'{crc32:08x}'} {size} {url} {name}\r\n")
     if not lines:
         raise OptionError("entries: there are none, and mod_zip makes no archive of nothing")

@@ -1,0 +1,157 @@
+"""For programs that carry one of two well-known answers: ``from zipstream_adapter.compat.push import ZipStreamer``.
+
+`ZipStreamer` is pushed into and read from; `StreamFile` goes under a plain `zipfile.ZipFile`. Other than there:
+
+- Data descriptors have the signature that Apple's tools need; members of up to 64 KiB need none, and are held for that.
+- Members, offsets and numbers of members past the limits of 32 and 16 bits are right.
+- What has been read is not kept.
+- A member that is not ended when the next one begins, or at `close`, raises; there, it was missing without a word.
+- After a failure nothing more leaves; under a plain ZipFile: after the target's, and where a ``with`` block is left.
+- A target that takes less than it is given is given the rest; one that takes text is asked for its binary buffer.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_STORED, ZipInfo
+
+from ..archive import StreamingZipFile
+from ..dates import LocalTime, default_date
+from ..describe import describe
+from ..errors import OptionError, StreamStateError
+from ..sink import FileSink
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from typing_extensions import Buffer
+
+    from ..member import MemberWriter
+
+__all__ = ["StreamFile", "ZipStreamer"]
+
+_MODE = 0o600
+# APPNOTE 4.3.7, 4.3.9, 4.3.12 and 4.3.16.
+_LOCAL, _DESCRIPTOR, _ENDS = b"PK\3\4", b"PK\7\x08", (b"PK\1\2", b"PK\5\6", b"PK\6\6")
+
+
+class ZipStreamer:
+    """An archive of stored members that are pushed in: ``put_file; write; flush; read`` for each, ``close; read``.
+
+    Attributes:
+        zipfile: the archive, a `zipfile.ZipFile`.
+        current_file: the ZipInfo of the member that is being written, or None.
+    """
+
+    def __init__(self) -> None:
+        self.zipfile = StreamingZipFile(None, "w", ZIP_STORED)
+        self.current_file: ZipInfo | None = None
+        self._member: MemberWriter | None = None
+
+    def put_file(self, name: str, date_time: tuple[int, ...] | None = None) -> None:
+        """Begin a member. date_time: (year, month, day, hour, minute, second), kept as it is; None for now, in UTC."""
+        info = describe(name, _date(date_time), _MODE, ZIP_STORED, timestamps=True)
+        self._member = self.zipfile.begin(info)
+        self.current_file = info
+
+    def write(self, data: Buffer) -> None:
+        """Add to the member."""
+        self._open("write()").write(data)
+
+    def flush(self) -> None:
+        """End the member."""
+        self._open("flush()").complete()
+        self._member = self.current_file = None
+
+    def read(self) -> bytes:
+        """The archive's bytes since the last time; b"" where there are none. Raises PoisonedError after a failure."""
+        return self.zipfile.drain()
+
+    def close(self) -> None:
+        """Write the central directory, for a last `read`."""
+        if self._member is not None and not self.zipfile.sink.poisoned:
+            raise StreamStateError(f"close(): entry {self._member.name!r} has not been ended: call flush() before")
+        self.zipfile.close()
+
+    def __del__(self) -> None:
+        self.zipfile.abort()  # or it would warn, where a failure has told of itself
+
+    def _open(self, what: str) -> MemberWriter:
+        if self._member is None:
+            raise StreamStateError(f"{what}: no member has been begun: call put_file(name) before")
+        return self._member
+
+
+def _date(date_time: tuple[int, ...] | None) -> datetime:
+    """Of a tuple nobody knows the zone, so that it is no instant."""
+    if date_time is None:
+        return default_date()
+    try:
+        year, month, day, hour, minute, second = date_time[:6]
+        return LocalTime(year, month, day, hour, minute, second)
+    except (TypeError, ValueError) as exc:
+        raise OptionError(
+            f"date_time={date_time!r}: give (year, month, day, hour, minute, second), or None for now"
+        ) from exc
+
+
+class StreamFile:
+    """A file object for a plain `zipfile.ZipFile`, over `fileobj`, which need only be able to ``write``.
+
+    For `sys.stdout`, a Django ``HttpResponse``, a Pylons response: ``ZipFile(StreamFile(response), "w")``. What zipfile
+    would end while an exception is leaving a ``with`` block, or a ``finally``, stays unfinished.
+
+    Attributes:
+        fileobj: what was given.
+        pos: bytes written; also `tell`.
+    """
+
+    def __init__(self, fileobj: Any) -> None:
+        self.fileobj = fileobj
+        self.pos = 0
+        self._sink = FileSink(_binary(fileobj))
+        self._handled = self._handled_at_member = sys.exception()
+
+    def write(self, data: Buffer) -> int:
+        """Hand `data` on, all of it, at once. Returns its size in bytes. Raises PoisonedError after a failure."""
+        data = bytes(data)
+        if self._is_left(data[:4]):
+            self._sink.poison()
+        if not self._sink.poisoned or not self._is_raised():  # else that tells of it
+            self.pos += self._sink.write(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Bytes written."""
+        return self.pos
+
+    def flush(self) -> None:
+        """Flush `fileobj`, where it can be."""
+        self._sink.flush()
+
+    def close(self) -> None:
+        """Flush `fileobj`, which stays open."""
+        self.flush()
+
+    def _is_raised(self) -> bool:
+        return sys.exception() not in (None, self._handled)
+
+    def _is_left(self, signature: bytes) -> bool:
+        """Whether this would make a member, or an archive, look whole that an exception has left."""
+        if signature == _LOCAL:
+            self._handled_at_member = sys.exception()
+        if signature == _DESCRIPTOR:
+            return sys.exception() not in (None, self._handled_at_member)
+        return signature in _ENDS and self._is_raised()
+
+
+def _binary(fileobj: Any) -> Any:
+    """What takes bytes: of a text file, such as `sys.stdout`, the buffer under it."""
+    if not isinstance(fileobj, io.TextIOBase):
+        return fileobj
+    if not hasattr(fileobj, "buffer"):
+        raise OptionError(f"fileobj={fileobj!r} takes text: give a binary one, such as io.BytesIO")
+    fileobj.flush()
+    return fileobj.buffer
