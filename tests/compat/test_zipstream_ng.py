@@ -138,7 +138,7 @@ def test_file_returns_whether_there_was_one() -> None:
 
 @given(
     st.lists(st.tuples(st.sampled_from(["é", "plain", "d/", "☆/x"]), st.binary(max_size=300)), max_size=6),
-    st.binary(max_size=20),
+    st.binary(max_size=20).filter(lambda comment: b"PK\5\6" not in comment),  # which is refused
 )
 def test_the_length_is_that_of_the_bytes_whatever_is_added(members: list[tuple[str, bytes]], comment: bytes) -> None:
     stream = ZipStream(sized=True)
