@@ -11,7 +11,10 @@ from ..dates import LocalTime, extended_timestamp, to_utc
 
 def by_clock(instant: datetime) -> dict[str, Any]:
     """An Entry's options for the date `instant` as the local clock showed it, and, beside it, as UTC seconds."""
-    return {**by_fields(time.localtime(instant.timestamp())[:6]), "extra": extended_timestamp(instant)}
+    shown = time.localtime(instant.timestamp())[:6]
+    if shown == instant.timetuple()[:6]:
+        return {"modified": instant}  # which says both
+    return {**by_fields(shown), "extra": extended_timestamp(instant)}
 
 
 def by_fields(fields: tuple[int, ...]) -> dict[str, Any]:
