@@ -47,7 +47,7 @@ from .clock import by_clock
 __all__ = ["AioZipStream", "ZipStream"]
 
 _LEAST_CHUNKSIZE = 1 << 16
-_METHODS = {None: "stored", "deflate": "deflate"}
+_METHODS = {None: None, "deflate": "deflate"}
 
 # What programs look for in an archive's bytes.
 consts = SimpleNamespace(

@@ -6,12 +6,17 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from ..dates import LocalTime, extended_timestamp, to_utc
+from ..dates import EARLIEST, LATEST, LocalTime, extended_timestamp, to_utc
 
 
 def by_clock(instant: datetime) -> dict[str, Any]:
     """An Entry's options for the date `instant` as the local clock showed it, and, beside it, as UTC seconds."""
-    return {**by_fields(time.localtime(instant.timestamp())[:6]), "extra": extended_timestamp(instant)}
+    shown = time.localtime(instant.timestamp())[:6]
+    # West of Greenwich, the earliest date of the format is in the year before it.
+    shown = min(max(shown, EARLIEST.timetuple()[:6]), LATEST.timetuple()[:6])
+    if shown == instant.timetuple()[:6]:
+        return {"modified": instant}  # which says both
+    return {**by_fields(shown), "extra": extended_timestamp(instant)}
 
 
 def by_fields(fields: tuple[int, ...]) -> dict[str, Any]:

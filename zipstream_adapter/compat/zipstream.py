@@ -199,7 +199,7 @@ class ZipFile(StreamingZipFile):
         if facts is not None:
             entry = entry.replace(mode=facts.mode, **by_clock(facts.modified))
         assert entry.modified is not None
-        info = describe(entry.name, entry.modified, entry.mode, self.compression, timestamps=False)
+        info = describe(entry.name, entry.modified, entry.mode, self.compression, timestamps=True)
         amend(info, entry)
         if info.filename in self.NameToInfo:
             warnings.warn(f"Duplicate name: {info.filename!r}", stacklevel=2)
