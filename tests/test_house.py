@@ -25,7 +25,7 @@ ORDER: list[set[str]] = [
     {"engines", "fields"},
     {"archived"},
     {"entry"},
-    {"describe", "mixture", "source", "walk"},
+    {"describe", "mixture", "source", "tree"},
     {"parallel"},
     {"aio_files", "aio_threads", "checksums", "pinned", "prefetch"},
     {"layout_aio", "rereading"},
@@ -136,6 +136,11 @@ def test_all_is_sorted_and_is_what_the_package_exports() -> None:
         assert getattr(value, "__module__", None) == f"zipstream_adapter.{room}"
     with pytest.raises(AttributeError, match="no attribute 'stream_zap'"):
         zipstream_adapter.stream_zap  # noqa: B018
+
+
+def test_no_room_takes_the_name_of_what_is_exported() -> None:
+    """Importing it would put the room in its place."""
+    assert not {source.stem for source in PACKAGE.glob("*.py")} & set(zipstream_adapter.__all__)
 
 
 def test_everything_exported_has_a_docstring_of_its_own() -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .layout import LayoutEntry, ZipLayout
     from .options import Progress, Skipped
     from .stream import ZipStream, stream_zip
-    from .walk import walk
+    from .tree import walk
 
 __version__ = "0.1.0"
 
@@ -102,7 +102,7 @@ _ROOMS = {
     "ZipStreamError": "errors",
     "async_stream_zip": "aio",
     "stream_zip": "stream",
-    "walk": "walk",
+    "walk": "tree",
 }
 
 

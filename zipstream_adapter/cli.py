@@ -20,7 +20,7 @@ from .entry import Entry
 from .errors import ZipStreamError
 from .sink import FileSink
 from .stream import ZipStream, stream_zip
-from .walk import Identity, identity_of, pattern_excluder, walk
+from .tree import Identity, identity_of, pattern_excluder, walk
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 

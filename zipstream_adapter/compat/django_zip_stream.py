@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..entry import Entry
-from ..walk import walk
+from ..tree import walk
 from ..web import Manifest, mod_zip_manifest
 
 try:
