@@ -12,6 +12,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
@@ -46,6 +47,13 @@ def judged(data: bytes, where: Path) -> list[zipfile.ZipInfo]:
     for verdict in (oracles.unzip(archive), oracles.seven_zip(archive), oracles.bsdtar(archive)):
         assert verdict, verdict.said
     return zipfile.ZipFile(io.BytesIO(data)).infolist()
+
+
+def together(jobs: list[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=job) for job in jobs]
+    for step in (threading.Thread.start, threading.Thread.join):
+        for thread in threads:
+            step(thread)
 
 
 def broken() -> Iterator[bytes]:
@@ -96,8 +104,8 @@ def test_the_whole_interface_in_one_program(tree: Path, tmp_path: Path) -> None:
 def test_last_minute_additions_between_parts() -> None:
     stream = ZipStream()
     assert (stream.is_empty(), stream.last_modified, stream.num_queued()) == (True, None, 0)
-    stream.add("a", "a")
-    stream.add("b", "b")
+    for name in "ab":
+        stream.add(name, name)
     data = b"".join(stream.file())
     assert (stream.num_queued(), stream.num_streamed(), bool(stream)) == (1, 1, True)
     data += b"".join(stream.all_files())
@@ -108,12 +116,7 @@ def test_last_minute_additions_between_parts() -> None:
     data += b"".join(stream.finalize())
     assert list(oracles.members(data)) == ["a", "b", "manifest.json"]
     assert list(stream) == list(stream.file()) == list(stream.footer()) == []
-    changes: list[Callable[[], None]] = [
-        lambda: stream.add("", "b"),
-        lambda: stream.add_path("."),
-        lambda: stream.mkdir("d"),
-    ]
-    for change in changes:
+    for change in (partial(stream.add, "", "b"), partial(stream.add_path, "."), partial(stream.mkdir, "d")):
         with pytest.raises(RuntimeError, match="already been finalized"):
             change()
     with pytest.raises(RuntimeError, match="already been finalized"):
@@ -200,8 +203,8 @@ def test_what_cannot_be_is_refused_as_there(caplog: pytest.LogCaptureFixture) ->
     stream = ZipStream(compress_type=ZIP_LZMA, compress_level=1)
     stream.add([b"a", b"b"], "lzma")
     assert oracles.members(bytes(stream)) == {"lzma": b"ab"}
-    stream = ZipStream(compress_type=ZIP_LZMA, compress_level=1)
     assert "no effect" in caplog.text
+    stream = ZipStream()
     stream.comment = bytes(70_000)
     assert "too long" in caplog.text
     assert len(stream.comment) == 65_535
@@ -267,8 +270,8 @@ def test_a_second_generator_amid_a_member_says_so() -> None:
     with pytest.raises(StreamStateError, match="another generator"):
         next(stream.file())
     list(first)
-    assert stream.num_streamed() == 1
     list(stream)
+    assert stream.num_streamed() == 1
 
 
 def test_files_that_change_or_vanish(tmp_path: Path) -> None:
@@ -342,11 +345,7 @@ def test_two_threads_may_take_members_in_turn() -> None:
                 taken.append(chunk)
                 more = bool(chunk)
 
-    threads = [threading.Thread(target=take) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together([take] * 3)
     assert len(oracles.members(b"".join([*taken, *stream.footer()]))) == 200
 
 
@@ -362,11 +361,7 @@ def test_several_threads_may_add() -> None:
         for number in range(50):
             stream.add(str(number), f"{thread}/{number}")
 
-    threads = [threading.Thread(target=add, args=(thread,)) for thread in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together([partial(add, thread) for thread in range(6)])
     data = bytes(stream)
     assert len(data) == len(stream)
     assert len(oracles.members(data)) == 300
