@@ -211,6 +211,23 @@ def test_no_damage_makes_it_give_a_wrong_checksum(
     assert all(crc in (None, number) for number, crc in enumerate(found))
 
 
+def test_damage_that_makes_no_text_of_a_message_is_damage(tmp_path: Path) -> None:
+    info = os.stat(__file__)
+    with ChecksumCache(tmp_path / "cache") as cache:
+        cache.put("/a", info, 7, opened=1 << 62)
+    content = (tmp_path / "cache").read_bytes()
+    at = content.index(b"CREATE TABLE")
+    for place in range(at - 40, at + 40):
+        (tmp_path / "cache").write_bytes(content[:place] + b"\x80" + content[place + 1 :])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                with ChecksumCache(tmp_path / "cache") as cache:
+                    assert cache.get("/a", info) in (None, 7)
+            except OptionError:
+                continue
+
+
 def test_a_closed_one_is_refused(file: Path, tmp_path: Path) -> None:
     cache = ChecksumCache(tmp_path / "cache")
     cache.close()

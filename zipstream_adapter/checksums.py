@@ -76,7 +76,7 @@ class ChecksumCache:
         self._rests_until = 0.0
         try:
             self._connection = self._connect()
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, UnicodeDecodeError) as exc:  # where a message quotes what is damaged
             self._failed(exc)
 
     def get(self, path: StrPath, info: os.stat_result) -> int | None:
@@ -142,7 +142,7 @@ class ChecksumCache:
                 if self._connection is None:
                     self._connection = self._connect()
                 return question(self._connection)
-            except (self._sqlite3.Error, OptionError) as exc:
+            except (self._sqlite3.Error, UnicodeDecodeError, OptionError) as exc:
                 self._failed(exc)
                 return None
 
