@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
+from .counts import is_count
 from .errors import OptionError
 from .ranges import Maker
 from .rereading import Piece
-
-if TYPE_CHECKING:
-    pass
 
 
 class Part:
@@ -51,7 +49,7 @@ class Parts(Sequence[Part]):
     """All parts of an archive, in order, each made as it is asked for."""
 
     def __init__(self, maker: Maker, size: int, part_size: int, chunk_size: int) -> None:
-        if not isinstance(part_size, int) or isinstance(part_size, bool) or part_size < 1:
+        if not is_count(part_size, 1):
             raise OptionError(f"part_size={part_size!r}: give a number of bytes, 1 or more")
         self._maker = maker
         self._size = size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .counts import is_count
 from .errors import OptionError
 
 DEFAULT_LOOKAHEAD = 65536
@@ -11,7 +12,7 @@ INPUT_PER_LOOKAHEAD = 16
 
 def check_lookahead(lookahead: int) -> int:
     """Refuse a lookahead that is no number of bytes."""
-    if not isinstance(lookahead, int) or isinstance(lookahead, bool) or lookahead < 0:
+    if not is_count(lookahead):
         raise OptionError(f"lookahead={lookahead!r}: give a number of bytes, 0 or more")
     return lookahead
 

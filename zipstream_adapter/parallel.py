@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from .counts import is_count
 from .engines import WINDOW, Tuned, deflate_block
 from .errors import OptionError
 from .mixture import SAMPLE, Mixture, Tried
@@ -129,7 +130,7 @@ class Workers:
     """
 
     def __init__(self, workers: int | None = None, executor: Executor | None = None) -> None:
-        if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 0):
+        if workers is not None and not is_count(workers):
             raise OptionError(f"workers={workers!r}: give a whole number, 0 for none, or None for one per usable core")
         if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "submit", None))):
             raise OptionError(f"executor={executor!r}: give a concurrent.futures.Executor, or None")

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from .counts import is_count
 from .entry import Entry, coerce
 from .errors import OptionError
 from .source import FileFacts, OpenSource, close_of
@@ -24,7 +25,7 @@ AHEAD = 1 << 18
 
 def check_prefetch(prefetch: int) -> None:
     """Refuse a `prefetch` that is no number of entries."""
-    if not isinstance(prefetch, int) or isinstance(prefetch, bool) or prefetch < 0:
+    if not is_count(prefetch):
         raise OptionError(f"prefetch={prefetch!r}: give a number of entries, 0 for none")
 
 

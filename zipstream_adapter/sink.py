@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from .counts import is_count
 from .errors import OptionError, PoisonedError
 
 DEFAULT_CHUNK_SIZE = 65536
@@ -88,7 +89,7 @@ class StreamSink(_Sink):
     """
 
     def __init__(self, chunk_size: int = DEFAULT_CHUNK_SIZE) -> None:
-        if not isinstance(chunk_size, int) or isinstance(chunk_size, bool) or chunk_size < 0:
+        if not is_count(chunk_size):
             raise OptionError(f"chunk_size={chunk_size!r}: give a number of bytes, 0 or more")
         super().__init__(chunk_size)
         self._ready: list[bytes] = []

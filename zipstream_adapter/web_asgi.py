@@ -17,7 +17,6 @@ from .web_answer import Answer
 from .web_fields import by_lower_name
 from .web_request import Request, answer_to, refused
 
-Message = Mapping[str, Any]
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+from .counts import is_count
 from .errors import EntryTypeError, OptionError
 from .fields import described
 
@@ -126,7 +127,7 @@ def in_seconds(date: datetime) -> datetime:
 
 
 def _decimal(size: int) -> str:
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not is_count(size):
         raise OptionError(f"size={size!r}: give bytes as a whole number, or None where it is not known")
     return str(size)
 
