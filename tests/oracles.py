@@ -70,6 +70,19 @@ def bsdtar_pipe(data: bytes) -> Verdict:
     return _run([need("bsdtar"), "-xOf", "-"], stdin=data)
 
 
+def seven_zip_with(password: str, archive: Path) -> Verdict:
+    """7-Zip, where members are encrypted."""
+    return _run([need(*_SEVEN_ZIPS), "t", f"-p{password}", archive])
+
+
+def bsdtar_with(password: str, archive: Path | bytes) -> Verdict:
+    """libarchive, where members are encrypted; bytes come from a pipe."""
+    command = [need("bsdtar"), "--passphrase", password, "-xOf"]
+    if isinstance(archive, Path):
+        return _run([*command, archive])
+    return _run([*command, "-"], stdin=archive)
+
+
 def java(archive: Path, how: str) -> Verdict:
     """Java: `how` is "file" (java.util.zip.ZipFile) or "stream" (ZipInputStream). Lists name, size, CRC."""
     return _run([need("java"), "-Xshare:auto", "-cp", _java_classes(), "ReadZip", how, archive])

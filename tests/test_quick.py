@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.both_ways import DATA, DATE, LONG_WAY, assert_same, outcome
 from tests.strategies import generated
 from zipstream_adapter import Entry, stream_zip
-from zipstream_adapter.member import STEP
+from zipstream_adapter.coding import STEP
 from zipstream_adapter.names import DuplicatePolicy, NamePolicy, NameRegistry
 from zipstream_adapter.parallel import BLOCK
 

@@ -53,6 +53,7 @@ def async_stream_zip(
     executor: Executor | None = None,
     prefetch: int = 0,
     checksums: ChecksumCache | None = None,
+    password: str | bytes | None = None,
 ) -> AsyncZipStream:
     """A zip archive of `entries`, as an asynchronous iterator of its bytes: `stream_zip` for an event loop.
 
@@ -94,6 +95,7 @@ def async_stream_zip(
         executor=executor,
         prefetch=prefetch,
         checksums=checksums,
+        password=password,
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 import sys
 import warnings
 from collections.abc import Iterator
@@ -23,16 +22,18 @@ from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
 from .coding import Coding
 from .compress import AUTO, METHODS, method_number
 from .engines import Engine
-from .errors import EntryError, LimitError, OptionError, PoisonedError, StreamStateError, Zip64RequiredError
+from .errors import OptionError, PoisonedError, StreamStateError, Zip64RequiredError
+from .fields import check_password
+from .infos import check_fields, check_info, check_room, level_of
 from .lookahead import DEFAULT_LOOKAHEAD, check_lookahead
 from .member import MemberWriter
-from .names import check_storable
 from .records import (
+    AES_EXTRA_ROOM,
     DOS_DIRECTORY,
+    ENCRYPTED_FLAG,
     LIMIT16,
     LZMA_EOS_FLAG,
     METHOD_FLAGS,
-    ZIP64_EXTRA_ROOM,
     Rows,
     directory_row,
     end_needs_zip64,
@@ -66,6 +67,7 @@ class StreamingZipFile(ZipFile):
             member which ends within them gets a complete header and no data descriptor.
         chunk_size: bytes that small pieces are joined to, without a file.
         engine, workers, executor: what deflates, and how much of it at a time: see `stream_zip`.
+        password: what all members with data are encrypted with: see `stream_zip`.
 
     Raises:
         OptionError for a mode, level or keyword outside of these; NotImplementedError, as ``zipfile``
@@ -87,6 +89,7 @@ class StreamingZipFile(ZipFile):
         engine: Engine = "auto",
         workers: int | None = None,
         executor: Executor | None = None,
+        password: str | bytes | None = None,
     ) -> None:
         self._own_file: Any = None
         self._member: MemberWriter | None = None
@@ -95,6 +98,7 @@ class StreamingZipFile(ZipFile):
         self._allow_zip64 = allowZip64
         self._lookahead = check_lookahead(lookahead)
         self.coding = Coding(engine, workers, executor)
+        self._password = check_password(password)
         # Header offsets of the members whose local header is zip64: their directory rows have to be, too.
         self.zip64_offsets: set[int] = set()
         if mode not in ("w", "x"):
@@ -141,10 +145,11 @@ class StreamingZipFile(ZipFile):
         if method == AUTO:
             zinfo.compress_type = ZIP_DEFLATED  # for zipfile's checks
         self._writecheck(zinfo)  # type: ignore[attr-defined]
-        _check_info(zinfo)
-        _check_fields(zinfo)
+        check_info(zinfo)
+        check_fields(zinfo)
         zinfo.compress_type = method
-        return self._begin(zinfo, level=_level_of(zinfo), zip64=True if force_zip64 else None)
+        zip64 = True if force_zip64 else None
+        return self._begin(zinfo, level=level_of(zinfo), zip64=zip64, password=self._password)
 
     def begin(
         self,
@@ -156,6 +161,7 @@ class StreamingZipFile(ZipFile):
         zip64: bool | None = None,
         pinned: bool = False,
         raw_size: int | None = None,
+        password: bytes | None = None,
     ) -> MemberWriter:
         """Open a member for writing, with what `zipfile.ZipFile.open` cannot say of it.
 
@@ -167,25 +173,33 @@ class StreamingZipFile(ZipFile):
             pinned: `size` is what an opened file said, so data that does not fit means that the file changed.
             raw_size: what is written is compressed already, by the method of `info` and under bits 1 and 2 of its
                 flags, and this is the size of what it was before; `crc32`, which has to be given, is of that, too.
+            password: what its data is encrypted with, whatever the archive's is; None: it is not.
         """
         if raw_size is not None and crc32 is None:
             raise OptionError(f"entry {info.filename!r}: of data that is compressed already, crc32 has to be told")
         self._refuse_another_member()
-        _check_info(info)
+        check_info(info)
         promises = {"size": size, "crc32": crc32, "raw_size": raw_size, "pinned": pinned}
-        return self._begin(info, level=level, zip64=zip64, **promises)
+        return self._begin(info, level=level, zip64=zip64, password=password, **promises)
 
-    def _begin(self, info: ZipInfo, *, level: int | None, zip64: bool | None, **promises: Any) -> MemberWriter:
+    def _begin(
+        self, info: ZipInfo, *, level: int | None, zip64: bool | None, password: bytes | None, **promises: Any
+    ) -> MemberWriter:
         """The way in for all members, once their ZipInfo has been checked."""
         if not self._allow_zip64:
             zip64 = False
             if len(self.filelist) >= LIMIT16 - 1:
                 raise Zip64RequiredError(f"entry {info.filename!r} is member number {LIMIT16}, which needs zip64")
         if info.filename.endswith("/"):
-            info.compress_type = ZIP_STORED
+            info.compress_type, password = ZIP_STORED, None
         own_flags = LZMA_EOS_FLAG if info.compress_type == ZIP_LZMA else 0
         info.flag_bits = own_flags if promises.get("raw_size") is None else info.flag_bits & METHOD_FLAGS
-        self._member = MemberWriter(self, info, level=level, zip64=zip64, lookahead=self._lookahead, **promises)
+        if password is not None:
+            check_room(info, AES_EXTRA_ROOM)
+            info.flag_bits |= ENCRYPTED_FLAG
+        self._member = MemberWriter(
+            self, info, level=level, zip64=zip64, password=password, lookahead=self._lookahead, **promises
+        )
         self._writing = self._didModify = True
         return self._member
 
@@ -365,33 +379,3 @@ class StreamingZipFile(ZipFile):
         # zipfile.Path makes an archive one of its own kinds. It becomes both, and keeps what is overridden here.
         both = type(other.__name__, (type(self), other), {})
         object.__dict__["__class__"].__set__(self, both)
-
-
-def _check_info(info: ZipInfo) -> None:
-    """Refuse what a member's records cannot say, before any byte of it."""
-    check_storable(info.filename)
-    if not 1980 <= info.date_time[0] <= 2107:
-        raise EntryError(
-            f"entry {info.filename!r}: its date {info.date_time} is outside of 1980 to 2107, "
-            "which is all a zip archive can say"
-        )
-    for what, value, most in (("comment", info.comment, LIMIT16), ("extra", info.extra, LIMIT16 - ZIP64_EXTRA_ROOM)):
-        if len(value) > most:
-            raise LimitError(f"entry {info.filename!r}: its {what} has {len(value)} bytes, and {most} is the most")
-
-
-def _check_fields(info: ZipInfo) -> None:
-    """Refuse a caller's ZipInfo that no record can be made of, now and not when the archive is closed."""
-    try:
-        directory_row(info, zip64=False)
-    except (struct.error, TypeError, ValueError, AttributeError) as exc:
-        raise EntryError(f"entry {info.filename!r}: a field of its ZipInfo does not fit the format: {exc}") from exc
-
-
-def _level_of(info: ZipInfo) -> int | None:
-    """The level on a ZipInfo of zipfile's; methods without one ignore it, as there."""
-    if info.compress_type in (ZIP_STORED, ZIP_LZMA):
-        return None
-    # Public (compress_level) from 3.13 on; the older name stays readable there.
-    level: int | None = info._compresslevel  # type: ignore[attr-defined]
-    return None if level == -1 and info.compress_type == ZIP_DEFLATED else level

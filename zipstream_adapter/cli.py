@@ -17,7 +17,7 @@ from typing import NoReturn, get_args
 from .dates import date_of
 from .engines import Engine
 from .entry import Entry
-from .errors import ZipStreamError
+from .errors import OptionError, ZipStreamError
 from .sink import FileSink
 from .stream import ZipStream, stream_zip
 from .tree import Identity, identity_of, pattern_excluder, walk
@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="blocks that are deflated at a time, in threads; default: one per usable core; 0: none",
+    )
+    parser.add_argument(
+        "--password-file",
+        metavar="FILE",
+        help="encrypt (AES-256; extra 'crypto') with the first line of FILE; '-' is standard input",
     )
     parser.add_argument("--prefix", default="", metavar="DIR", help="put everything under DIR in the archive")
     parser.add_argument(
@@ -151,7 +156,18 @@ def _stream(arguments: argparse.Namespace, own: tuple[Identity, ...]) -> ZipStre
         level=arguments.level,
         engine=arguments.engine,
         workers=arguments.workers,
+        password=_password(arguments.password_file),
     )
+
+
+def _password(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    with open(sys.stdin.fileno() if path == "-" else path, "rb", closefd=path != "-") as file:
+        password = file.readline().rstrip(b"\r\n")
+    if not password:
+        raise OptionError(f"--password-file: the first line of {path!r} is empty")
+    return password
 
 
 def _entries(arguments: argparse.Namespace, own: tuple[Identity, ...]) -> Iterator[Entry]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED
 
 from .compress import AUTO, Compressor, check_level, make_compressor, method_number
+from .encryption import ENCRYPTION_STEP, OVERHEAD, Encryptor, Keys, Salt
 from .engines import DEFAULT_LEVEL, Engine, Tuned, check_engine, choose_engine, deflate_block
 from .mixture import candidates, try_engines
 from .parallel import BLOCK, BlockDeflate, InOrder, Workers
+from .source import LARGEST_PIECE, close_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,17 +20,39 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+# Bytes that go through checksum and compressor, or are copied, at a time.
+STEP = 1 << 16
+# To compress a byte takes about so many times as long as to store it.
+_COMPRESSION_EFFORT = 64
 # Under "auto", deflate has to save at least one byte in this many of a member's first block.
 _WORTH = 20
 
 
 class Coding:
-    """What the members of one archive are compressed with: see `stream_zip` for the options."""
+    """What the members of one archive go through: see `stream_zip` for the options.
 
-    def __init__(self, engine: Engine = "auto", workers: int | None = None, executor: Executor | None = None) -> None:
+    salt: gives the random bytes that encryption takes; see `Keys`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine = "auto",
+        workers: int | None = None,
+        executor: Executor | None = None,
+        *,
+        salt: Salt = os.urandom,
+    ) -> None:
         check_engine(engine)
         self._engine = engine
         self._workers = Workers(workers, executor)
+        self._keys = Keys(self._workers, salt)
+
+    def coder(
+        self, method: int, level: int | None, *, raw: bool = False, password: bytes | None = None
+    ) -> Compressor | StoreOrDeflate | Encrypted | None:
+        """What one member's data goes through; None where that is nothing. raw: it is compressed already."""
+        inner = None if raw else self.compressor(method, level)
+        return inner if password is None else Encrypted(inner, Encryptor(partial(self._keys.next, password)))
 
     def compressor(self, method: int, level: int | None = None) -> Compressor | StoreOrDeflate | None:
         """A fresh compressor for one member; None for stored data (which passes as it is)."""
@@ -54,6 +79,7 @@ class Coding:
 
     def close(self) -> None:
         """Let go of the threads that this archive has asked for."""
+        self._keys.close()
         self._workers.close()
 
 
@@ -124,6 +150,9 @@ class StoreOrDeflate:
         self.method, out = _whole(self._tuned, AUTO, b"".join(self._parts))
         return out
 
+    def without_inner(self) -> None:
+        """What goes on where the data is stored."""
+
     def effort(self, size: int | None) -> int:
         """As `BlockDeflate.effort`."""
         if self.method is not None:
@@ -142,3 +171,72 @@ class StoreOrDeflate:
 
 def _is_worth_it(data: bytes, deflated: bytes) -> bool:
     return len(deflated) * _WORTH <= len(data) * (_WORTH - 1)
+
+
+class Encrypted:
+    """A compressor whose output is encrypted; without an `inner` one, the data is."""
+
+    def __init__(self, inner: Compressor | StoreOrDeflate | None, encryptor: Encryptor) -> None:
+        self.inner = inner
+        self.encryptor = encryptor
+
+    @property
+    def method(self) -> int | None:
+        """As of `StoreOrDeflate`, where that is the inner one."""
+        assert isinstance(self.inner, StoreOrDeflate)
+        return self.inner.method
+
+    def without_inner(self) -> Encrypted:
+        """What goes on where the data is stored."""
+        self.inner = None
+        return self
+
+    def compress(self, data: Buffer) -> bytes:
+        """Add `data`; returns what is encrypted by now."""
+        return self.encryptor.encrypt(data if self.inner is None else self.inner.compress(data))
+
+    def flush(self) -> bytes:
+        """What is left, and the code at the end."""
+        rest = b"" if self.inner is None else self.encryptor.encrypt(self.inner.flush())
+        return rest + self.encryptor.finish()
+
+    def gather(self) -> bytes:
+        """What is in flight, waited for."""
+        return self.encryptor.encrypt(gathered(self.inner))
+
+    def close(self) -> None:
+        """Give up."""
+        close = close_of(self.inner)
+        if close is not None:
+            close()
+
+
+AnyCompressor = Compressor | StoreOrDeflate | Encrypted | None
+
+
+def step_of(compressor: AnyCompressor) -> int:
+    """Bytes that it takes at a time."""
+    if isinstance(compressor, Encrypted):
+        return ENCRYPTION_STEP if compressor.inner is None else step_of(compressor.inner)
+    return LARGEST_PIECE if isinstance(compressor, BlockDeflate | StoreOrDeflate) else STEP
+
+
+def overhead_of(compressor: AnyCompressor) -> int | None:
+    """Bytes by which data is longer behind it, always; None where that depends on the data."""
+    if isinstance(compressor, Encrypted):
+        return OVERHEAD if compressor.inner is None else None
+    return 0 if compressor is None else None
+
+
+def effort_of(compressor: AnyCompressor, size: int | None) -> int:
+    """What it takes to add `size` bytes, or, without, all that is left; in bytes for zlib's CRC-32."""
+    if isinstance(compressor, Encrypted):
+        return compressor.encryptor.effort(size or 0) + effort_of(compressor.inner, size)
+    if isinstance(compressor, BlockDeflate | StoreOrDeflate):
+        return compressor.effort(size) * _COMPRESSION_EFFORT
+    return 0 if compressor is None else (size or STEP) * _COMPRESSION_EFFORT
+
+
+def gathered(compressor: AnyCompressor) -> bytes:
+    """What is being compressed, waited for; nothing where nobody else is at work."""
+    return compressor.gather() if isinstance(compressor, BlockDeflate | StoreOrDeflate | Encrypted) else b""

@@ -12,23 +12,24 @@ import zlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, ClassVar
-from zipfile import ZIP_LZMA, ZIP_STORED
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from zipfile import ZIP_STORED
 
 from .compress import check_level, method_number, raw_method_number
 from .dates import to_utc
-from .errors import EntryError, EntryTypeError, NotAFileError, OptionError, SizeMismatchError, ZipStreamError
+from .errors import EntryError, EntryTypeError, NotAFileError, SizeMismatchError, ZipStreamError
 from .fields import (
     MAX_SIZE,
     brief,
     check_comment,
     check_extra,
+    check_flags,
     check_mode,
+    check_password,
     check_whole,
     check_zip64,
     described,
 )
-from .records import LZMA_EOS_FLAG, METHOD_FLAGS
 
 if TYPE_CHECKING:
     from typing import Self
@@ -58,6 +59,7 @@ class Entry:
         extra: extra fields (APPNOTE 4.5), at most 65,498 bytes, without zip64 (0x0001), which the writer owns.
         zip64: True writes the zip64 local header whatever the size, False fails the member as soon as it would need
             zip64. Default: only where a known size needs it.
+        password: what its data is encrypted with (see `stream_zip`); False: it is not. Default: the archive's.
 
     Raises:
         EntryTypeError, EntryError, OptionError, LimitError: named after the entry, for values outside of these.
@@ -66,6 +68,7 @@ class Entry:
 
     __slots__ = (  # noqa: RUF023, in the order of the arguments
         "name", "source", "size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64",
+        "password",
     )  # fmt: skip
 
     name: str
@@ -79,6 +82,7 @@ class Entry:
     comment: bytes
     extra: bytes
     zip64: bool | None
+    password: bytes | Literal[False] | None
 
     _fields: ClassVar[tuple[str, ...]] = __slots__
 
@@ -96,6 +100,7 @@ class Entry:
         comment: bytes = b"",
         extra: bytes = b"",
         zip64: bool | None = None,
+        password: str | bytes | Literal[False] | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise EntryTypeError(f"entry {name!r}: a member's name is a str, not {type(name).__name__}")
@@ -113,6 +118,7 @@ class Entry:
             put(self, "comment", check_comment(comment))
             put(self, "extra", check_extra(extra))
             put(self, "zip64", check_zip64(zip64))
+            put(self, "password", password is not False and check_password(password))
         except ZipStreamError as exc:
             raise type(exc)(f"entry {name!r}: {exc}") from exc.__cause__
 
@@ -155,9 +161,9 @@ class Entry:
             size, crc32: of the data as it was before: what readers will check, and nobody here can.
             compressed_size: bytes that the source gives, where known. A promise that is checked. Without it, a member
                 that passes the lookahead has a data descriptor, unless the source (a file, an object in memory) says.
-            options: `modified`, `mode`, `comment`, `extra`, `zip64` as an Entry's; and `flag_bits`: bits 1 and 2 of
-                the general purpose flag (APPNOTE 4.4.4), where the method minds them. Default: as this package would
-                write them: for "lzma" bit 1, as the data has an end mark; else none.
+            options: `modified`, `mode`, `comment`, `extra`, `zip64`, `password` as an Entry's; and `flag_bits`: bits 1
+                and 2 of the general purpose flag (APPNOTE 4.4.4), where the method minds them. Default: as this package
+                would write them: for "lzma" bit 1, as the data has an end mark; else none.
 
         Raises: as Entry; EntryError for a directory, SizeMismatchError for stored data of two sizes.
         """
@@ -178,7 +184,7 @@ class Entry:
                 member's turn. From a path, the Entry can be pickled.
             member: its name, or its ZipInfo (where many are copied from a path, or names stand there twice).
             name: its new name. Default: the one it has.
-            options: `modified`, `mode`, `comment`, `extra`, `zip64`: in place of what is kept.
+            options: `modified`, `mode`, `comment`, `extra`, `zip64`: in place of what is kept; and `password`.
 
         Raises: EntryError for a member that is missing, encrypted, or patched; BadArchiveError where the archive is
             none; OSError. At the member's turn: BadArchiveError where its local header is missing or another's, or its
@@ -260,7 +266,7 @@ class Entry:
         for field in self._fields[2:]:
             value = getattr(self, field)
             if value not in (None, b""):
-                parts.append(f"{field}={brief(value)}")
+                parts.append(f"{field}={'…' if field == 'password' and value else brief(value)}")
         return f"{'Entry.raw' if self.is_raw else 'Entry'}({', '.join(parts)})"
 
 
@@ -289,14 +295,15 @@ class RawEntry(Entry):
         comment: bytes = b"",
         extra: bytes = b"",
         zip64: bool | None = None,
+        password: str | bytes | Literal[False] | None = None,
     ) -> None:
         common = {"modified": modified, "mode": mode, "comment": comment, "extra": extra, "zip64": zip64}
-        super().__init__(name, source, size=size, crc32=crc32, **common)  # type: ignore[arg-type]
+        super().__init__(name, source, size=size, crc32=crc32, password=password, **common)  # type: ignore[arg-type]
         put = object.__setattr__
         try:
             put(self, "compression", raw_method_number(compression))
             put(self, "compressed_size", check_whole("compressed_size", compressed_size, MAX_SIZE))
-            put(self, "flag_bits", _raw_flags(self.compression, flag_bits))
+            put(self, "flag_bits", check_flags(self.compression, flag_bits))
             self._check_raw()
         except ZipStreamError as exc:
             raise type(exc)(f"entry {name!r}: {exc}") from exc.__cause__
@@ -317,14 +324,6 @@ class RawEntry(Entry):
                     f"compressed_size={self.compressed_size} and size={self.size} differ, and stored data has one size"
                 )
             object.__setattr__(self, "compressed_size", self.size)
-
-
-def _raw_flags(method: int | None, flag_bits: int | None) -> int:
-    if flag_bits is None:
-        return LZMA_EOS_FLAG if method == ZIP_LZMA else 0
-    if not isinstance(flag_bits, int) or isinstance(flag_bits, bool) or flag_bits & ~METHOD_FLAGS:
-        raise OptionError(f"flag_bits={flag_bits!r}: give bits 1 and 2 (0, 2, 4 or 6), which belong to the method")
-    return flag_bits
 
 
 def _remade(kind: type[Entry], fields: dict[str, Any]) -> Entry:
@@ -357,16 +356,17 @@ def _from_path_item(path: StrPath) -> Entry:
     return entry
 
 
-_KEPT_OPTIONS = ("modified", "mode", "comment", "extra", "zip64")
+_KEPT_OPTIONS = ("modified", "mode", "comment", "extra", "zip64", "password")
 _SOURCE_KEYS = ("source", "file", "stream", "data")
-_OPTION_KEYS = ("size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64")
+_OPTION_KEYS = ("size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64", "password")
 
 
 def _from_mapping(item: Mapping[str, Any]) -> Entry:
+    said = {**item, "password": "…"} if "password" in item else item
     unknown = [key for key in item if key not in (*_SOURCE_KEYS, *_OPTION_KEYS, "name")]
     if unknown:
         known = ", ".join(("name", *_SOURCE_KEYS, *_OPTION_KEYS))
-        raise EntryTypeError(f"entry {described(item)} has the unknown key {unknown[0]!r}: an entry's keys are {known}")
+        raise EntryTypeError(f"entry {described(said)} has the unknown key {unknown[0]!r}: an entry's keys are {known}")
     sources = [key for key in _SOURCE_KEYS if key in item]
     name = item.get("name")
     if len(sources) > 1 or (not sources and not (isinstance(name, str) and name.endswith("/"))):
@@ -382,7 +382,7 @@ def _from_mapping(item: Mapping[str, Any]) -> Entry:
         source = path_of(source) if isinstance(source, str) else source
     if name is None:
         if not isinstance(source, os.PathLike):
-            raise EntryTypeError(f"entry {described(item)} has no 'name', and only a path brings one of its own")
+            raise EntryTypeError(f"entry {described(said)} has no 'name', and only a path brings one of its own")
         name = PurePath(source).name
     return Entry(name, source, **options)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import reprlib
 import stat
 import struct
+from zipfile import ZIP_LZMA
 
+from .ciphers import check_installed
 from .dates import EXTENDED_TIMESTAMP_SIZE
 from .errors import EntryError, EntryTypeError, LimitError, OptionError
-from .records import LIMIT16, ZIP64_EXTRA_ROOM
+from .records import AES_EXTRA_ID, LIMIT16, LZMA_EOS_FLAG, METHOD_FLAGS, ZIP64_EXTRA_ROOM
 
 MAX_SIZE = (1 << 64) - 1
 # What zip64 fields and our own date may still add has to fit behind the user's extra.
@@ -66,6 +68,8 @@ def check_extra(extra: bytes) -> bytes:
     for kind, _ in extra_fields(extra):
         if kind == 1:
             raise EntryError("the extra carries a zip64 field (0x0001), which the writer makes itself: leave it out")
+        if kind == AES_EXTRA_ID:
+            raise EntryError(f"the extra carries a field of encryption ({kind:#06x}), which the writer makes itself")
     return extra
 
 
@@ -91,6 +95,33 @@ def check_zip64(zip64: bool | None) -> bool | None:
     if zip64 is not None and not isinstance(zip64, bool):
         raise EntryTypeError(f"zip64={zip64!r}: give True (always), False (never) or None (where it is needed)")
     return zip64
+
+
+def check_flags(method: int | None, flag_bits: int | None) -> int:
+    """Bits 1 and 2 of the flags for data that is compressed by `method` already; others are refused."""
+    if flag_bits is None:
+        return LZMA_EOS_FLAG if method == ZIP_LZMA else 0
+    if not isinstance(flag_bits, int) or isinstance(flag_bits, bool) or flag_bits & ~METHOD_FLAGS:
+        raise OptionError(f"flag_bits={flag_bits!r}: give bits 1 and 2 (0, 2, 4 or 6), which belong to the method")
+    return flag_bits
+
+
+def check_password(password: str | bytes | None) -> bytes | None:
+    """The bytes of a password; one that is none is refused, and, with an ImportError, all where the extra is missing.
+
+    What is refused is not shown.
+    """
+    if password is None:
+        return None
+    if not isinstance(password, str | bytes):
+        raise EntryTypeError(f"password=…: give a str, or bytes, not {type(password).__name__}")
+    if not password:
+        raise OptionError("password='': an empty one protects nothing: give one, or None for no encryption")
+    check_installed()
+    try:
+        return password.encode() if isinstance(password, str) else password
+    except UnicodeEncodeError:
+        raise OptionError("password=…: it has characters that UTF-8 cannot say") from None
 
 
 class _Brief(reprlib.Repr):

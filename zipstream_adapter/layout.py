@@ -15,7 +15,7 @@ from zipfile import ZIP_STORED
 
 from .checksums import ChecksumCache
 from .entry import Entry
-from .errors import OptionError
+from .errors import EntryError, OptionError
 from .layout_file import open_ranges
 from .layout_parts import Part, Parts
 from .lookahead import DEFAULT_LOOKAHEAD
@@ -231,6 +231,11 @@ class ZipLayout:
 
 
 def _pinned(cache: ChecksumCache | None, entry: Entry) -> Measured:
+    if entry.password:
+        raise EntryError(
+            f"entry {entry.name!r} is to be encrypted, which a layout cannot: each range reads the data anew, and no "
+            "key may be used again for data that could be other. Use stream_zip: its `size` is known beforehand, too"
+        )
     found = rereadable(entry, measured(entry))
     if cache is not None and found.facts is not None and counts_in_cache(entry, found):
         found = found._replace(crc32=cache.get(found.source, found.facts.stat))

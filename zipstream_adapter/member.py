@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from zipfile import ZIP_STORED, ZipInfo
 
 from .checksum import Crc32, fastest_crc32
-from .coding import Coding, StoreOrDeflate
+from .coding import STEP, Coding, Encrypted, StoreOrDeflate, effort_of, gathered, overhead_of, step_of
 from .compress import AUTO
 from .errors import (
     CRC32MismatchError,
@@ -25,10 +25,9 @@ from .errors import (
     Zip64RequiredError,
 )
 from .lookahead import outlasts
-from .parallel import BlockDeflate
 from .records import DESCRIPTOR_FLAG, LIMIT32, data_descriptor, local_header, needs_zip64
 from .sink import Gap
-from .source import LARGEST_PIECE, close_of, flat_view, slices
+from .source import close_of, flat_view, slices
 
 if TYPE_CHECKING:
     from typing import Self
@@ -41,10 +40,6 @@ if TYPE_CHECKING:
 PATIENCE = 0.1
 # The checksums of the extra `fast` are at least so many times as fast as zlib's.
 _FAST_CHECKSUM = 8
-# To compress a byte takes about so many times as long as to store it.
-_COMPRESSION_EFFORT = 64
-# Bytes that go through checksum and compressor, or are copied, at a time.
-STEP = 1 << 16
 
 
 class Archive(Protocol):
@@ -79,6 +74,7 @@ class MemberWriter(io.BufferedIOBase):
         zip64: bool | None,
         pinned: bool = False,
         raw_size: int | None = None,
+        password: bytes | None = None,
         lookahead: int,
     ) -> None:
         self._archive = archive
@@ -86,7 +82,7 @@ class MemberWriter(io.BufferedIOBase):
         self._info = info
         # Of data that is compressed already, nothing is known here but what was said.
         self._raw_size = raw_size
-        self._compressor = archive.coding.compressor(info.compress_type, level) if raw_size is None else None
+        self._compressor = archive.coding.coder(info.compress_type, level, raw=raw_size is not None, password=password)
         self._undecided = info.compress_type == AUTO
         self._promised_size, self._promised_crc, self._pinned = size, crc32, pinned
         self._zip64, self._lookahead = zip64, lookahead
@@ -101,9 +97,9 @@ class MemberWriter(io.BufferedIOBase):
         info.header_offset = self._sink.tell()
         if info.header_offset >= LIMIT32:
             self._refuse_zip64(info.header_offset, "begins at byte")
-        for declared in (size, raw_size):
-            if declared is not None and declared >= LIMIT32:
-                self._refuse_zip64(declared, "declares a size in bytes of")
+        for declared, more in ((size, overhead_of(self._compressor) or 0), (raw_size, 0)):
+            if declared is not None and declared + more >= LIMIT32:
+                self._refuse_zip64(declared + more, "declares a size in bytes of")
 
     @property
     def name(self) -> str:
@@ -127,8 +123,7 @@ class MemberWriter(io.BufferedIOBase):
         """`data` as it is where it passes without a copy, else in steps; TypeError, at once, for what is no buffer."""
         if self._compressor is None and type(data) is bytes:
             return (data,)
-        in_blocks = isinstance(self._compressor, BlockDeflate | StoreOrDeflate)
-        step = LARGEST_PIECE if in_blocks else STEP
+        step = step_of(self._compressor)
         if type(data) is bytes and len(data) <= step:
             return (data,)
         return slices(flat_view(data), step)
@@ -137,9 +132,7 @@ class MemberWriter(io.BufferedIOBase):
         """What writing `size` bytes takes, or, without, completing the member: in bytes for zlib's CRC-32."""
         if self._compressor is None:
             return (size or 0) // (1 if self._crc32 is zlib.crc32 else _FAST_CHECKSUM)
-        if not isinstance(self._compressor, BlockDeflate | StoreOrDeflate):
-            return (size or STEP) * _COMPRESSION_EFFORT
-        return self._compressor.effort(size) * _COMPRESSION_EFFORT
+        return effort_of(self._compressor, size)
 
     def writable(self) -> bool:
         return True
@@ -181,7 +174,7 @@ class MemberWriter(io.BufferedIOBase):
         if self._compressor is not None:
             coded = self._compressor.compress(data)
             if not coded and self._is_awaited():
-                coded = self._gathered()
+                coded = gathered(self._compressor)  # it could be long until the next data pushes it out
             self._emit_coded(coded)
         elif type(data) is bytes:
             self._put(data, len(data), len(data) >= self._sink.chunk_size)
@@ -214,23 +207,20 @@ class MemberWriter(io.BufferedIOBase):
         """Whether somebody may be waiting for this archive's first bytes, or for its next ones for long."""
         return self._sink.tell() == 0 or time.monotonic() - self._emitted >= PATIENCE
 
-    def _gathered(self) -> bytes:
-        """What is being compressed, waited for: it could be long until the next data pushes it out."""
-        return self._compressor.gather() if isinstance(self._compressor, BlockDeflate | StoreOrDeflate) else b""
-
     def _emit_coded(self, data: bytes) -> None:
         if self._undecided:
-            assert isinstance(self._compressor, StoreOrDeflate)
+            assert isinstance(self._compressor, StoreOrDeflate | Encrypted)
             method = self._compressor.method
             if method is None:
                 return
             self._undecided = False
             self._info.compress_type = method
             if method == ZIP_STORED:
-                self._compressor = None
+                self._compressor = self._compressor.without_inner()
         if data:
             self._emitted = time.monotonic()
-        self._put(data, len(data), False)
+        # Stored data that is encrypted comes as large as it was, and need not be copied again.
+        self._put(data, len(data), bool(overhead_of(self._compressor)) and len(data) >= self._sink.chunk_size)
 
     def _put(self, data: bytes | Gap, size: int, whole: bool) -> None:
         self._compressed += size
@@ -248,19 +238,24 @@ class MemberWriter(io.BufferedIOBase):
     @property
     def _promises_all(self) -> bool:
         """Whether a complete header can be written before the data."""
-        return self._compressor is None and self._promised_size is not None and self._promised_crc is not None
+        overhead = overhead_of(self._compressor)
+        if overhead is None or self._promised_size is None:
+            return False
+        return self._promised_crc is not None or overhead > 0  # which leaves the CRC-32 out
 
     def release(self) -> None:
         """Let the header go before the member's end, and what was held back behind it."""
         info = self._info
         if self._promises_all:
             info.CRC = self._promised_crc or 0
-            info.file_size = info.compress_size = self._promised_size or 0
+            info.file_size = self._promised_size or 0
+            info.compress_size = info.file_size + (overhead_of(self._compressor) or 0)
         else:
             info.flag_bits |= DESCRIPTOR_FLAG
         if self._raw_size is not None:
             info.file_size = self._raw_size
-        self._let_go(bool(self._zip64) or max(info.file_size, self._promised_size or 0) >= LIMIT32)
+        known = max(info.file_size, info.compress_size, self._promised_size or 0)
+        self._let_go(bool(self._zip64) or known >= LIMIT32)
 
     def _let_go(self, zip64: bool) -> None:
         held, self._held = self._held or [], None

@@ -12,7 +12,7 @@ from .compress import check_level, method_number
 from .engines import Engine
 from .entry import Entry, coerce
 from .errors import EntryTypeError, OptionError
-from .fields import check_archive_comment, described
+from .fields import check_archive_comment, check_password, described
 from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .prefetch import check_prefetch
@@ -76,9 +76,10 @@ class Options(NamedTuple):
     executor: Executor | None = None
     prefetch: int = 0
     checksums: ChecksumCache | None = None
+    password: str | bytes | None = None
 
     def checked(self) -> Options:
-        """These, if they can be; what no archive refuses by itself is refused here."""
+        """These, if they can be, the password as bytes; what no archive refuses by itself is refused here."""
         check_level(method_number(self.compression) or None, self.level)
         check_archive_comment(self.comment)
         check_prefetch(self.prefetch)
@@ -88,7 +89,13 @@ class Options(NamedTuple):
             callback = getattr(self, name)
             if callback is not None and not callable(callback):
                 raise OptionError(f"{name}={callback!r}: give a function, or None")
-        return self
+        return self if self.password is None else self._replace(password=check_password(self.password))
+
+    def password_of(self, entry: Entry) -> bytes | None:
+        """What the data of `entry` is encrypted with, if it is."""
+        if entry.is_dir or entry.password is False:
+            return None
+        return entry.password or check_password(self.password)
 
     def archive(self, kind: type[Kind]) -> Kind:
         """An empty archive of that kind, to the options' taste."""
@@ -100,6 +107,7 @@ class Options(NamedTuple):
             engine=self.engine,
             workers=self.workers,
             executor=self.executor,
+            password=self.password,
         )
         archive.comment = self.comment
         return archive

@@ -64,7 +64,8 @@ class Producer:
 
     def chunks(self) -> Steps:
         self._asked = time.monotonic()
-        if self._options.on_progress is None:  # whoever wants to hear of each member gets them one by one
+        # Whoever wants to hear of each member gets them one by one; and each of those that are encrypted takes long.
+        if self._options.on_progress is None and self._options.password is None:
             level, lookahead = self._options.level, self._options.lookahead
             self._quick = QuickMembers(self.archive, self._names, self._describe, level=level, lookahead=lookahead)
         whole = False
@@ -243,6 +244,7 @@ class Producer:
             zip64=entry.zip64,
             pinned=facts is not None,
             raw_size=entry.size if entry.is_raw and entry.compression != ZIP_STORED else None,
+            password=self._options.password_of(entry),
         )
         return self._member
 
@@ -256,6 +258,8 @@ class Producer:
         cache, facts = self._options.checksums, source.facts
         if cache is None or facts is None or facts.path is None or entry.crc32 is not None:
             return None
+        if self._options.password_of(entry) is not None:
+            return None  # no header of it has one
         if facts.size <= self._options.lookahead:
             return None  # its header is complete in any case
         if self.offloads:

@@ -11,6 +11,7 @@ from zipfile import ZIP_STORED, ZipInfo
 from .compress import coded_size, method_name, method_number
 from .dates import LocalTime, clamped, default_date
 from .describe import amend, describe
+from .encryption import OVERHEAD
 from .entry import Entry, coerce
 from .errors import EntryError, LimitError
 from .fields import MAX_SIZE
@@ -102,7 +103,9 @@ class Planner:
         size = found.size
         assert size is not None
         method = ZIP_STORED if entry.is_dir else self._method if entry.compression is None else entry.compression
+        password = options.password_of(entry)
         coded = size if entry.is_raw else self._coded(entry, method, size)
+        coded += OVERHEAD if password else 0
         if self._sink.tell() + coded > MAX_SIZE:
             raise self._too_large(f"entry {entry.name!r}: with it, the archive")
         date = entry.modified or (facts.modified if facts else self._default_date())
@@ -113,13 +116,13 @@ class Planner:
         crc = entry.crc32
         if method == ZIP_STORED and size > options.lookahead and crc is None:
             crc = found.crc32  # the stream as well makes use of it for these only
-        if max(size, coded) < LIMIT32 and name.isascii() and is_short(entry):
+        if max(size, coded) < LIMIT32 and name.isascii() and is_short(entry) and password is None:
             promised = method == ZIP_STORED and None not in (found.promised, crc)
             late = outlasts(options.lookahead, size, coded) and not promised
             template = self._template(date, 0o644 if mode is None else mode, method, late)
             self._add_short(template, name.encode("ascii"), crc, size, coded)
         else:
-            self._add_any(entry, name, date, mode, found, coded, crc)
+            self._add_any(entry, name, date, mode, found, coded, crc, password)
         if found.crc32 is not None and entry.crc32 is None:
             self.table.remember(found.crc32)
 
@@ -145,7 +148,15 @@ class Planner:
         self.table.add(offset, crc, 0)
 
     def _add_any(
-        self, entry: Entry, name: str, date: datetime, mode: int | None, found: Measured, coded: int, crc: int | None
+        self,
+        entry: Entry,
+        name: str,
+        date: datetime,
+        mode: int | None,
+        found: Measured,
+        coded: int,
+        crc: int | None,
+        password: bytes | None,
     ) -> None:
         """The way of all others: the stream's, but for the data."""
         options, archive = self._options, self._archive
@@ -160,6 +171,7 @@ class Planner:
             zip64=entry.zip64,
             pinned=found.facts is not None,
             raw_size=entry.size if is_raw else None,
+            password=password,
         )
         assert found.size is not None
         member.skip(found.size, coded)
@@ -264,6 +276,8 @@ def _measured_for_stream(options: Options, entry: Entry) -> Measured:
     found = measured(entry)
     if found.size is None:
         raise _Unknown
+    if options.password_of(entry) is not None:
+        return found
     if options.checksums is not None and found.size > options.lookahead and counts_in_cache(entry, found):
         raise _Unknown  # what will be remembered when its turn comes decides about its header
     return found

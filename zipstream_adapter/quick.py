@@ -225,7 +225,7 @@ def _source_of(item: Any) -> Any:
 def _is_plain(entry: Entry) -> bool:
     """Whether nothing is said of `entry` but where its data is, its date and its mode."""
     return (
-        entry.size is entry.crc32 is entry.compression is entry.level is entry.zip64 is None
+        entry.size is entry.crc32 is entry.compression is entry.level is entry.zip64 is entry.password is None
         and type(entry.modified) is not LocalTime
         and not entry.comment
         and not entry.extra

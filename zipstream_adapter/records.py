@@ -16,16 +16,20 @@ from zipfile import ZIP_BZIP2, ZipInfo
 LIMIT32 = 0xFFFFFFFF
 LIMIT16 = 0xFFFF
 
+ENCRYPTED_FLAG = 0x0001
 DESCRIPTOR_FLAG = 0x0008
 LZMA_EOS_FLAG = 0x0002
 METHOD_FLAGS = 0x0006  # bits 1 and 2: each method has its own meaning for them (4.4.4)
 UTF8_FLAG = 0x0800
 DOS_DIRECTORY = 0x10  # among the external attributes
+AES_METHOD = 99
+AES_EXTRA_ID = 0x9901
 
 _VERSION = 20
 _ZIP64_VERSION = 45
 # 4.4.3.2; what was defined after lzma needs as much as that.
 _METHOD_VERSION = {9: 21, 10: 25, ZIP_BZIP2: 46}
+_AES_VERSION = 51
 _LATEST_VERSION = 63
 
 _LOCAL = struct.Struct("<4s2B4H3L2H")
@@ -37,12 +41,15 @@ _LOCATOR64 = struct.Struct("<4sLQL")
 _END = struct.Struct("<4s4H2LH")
 _ZIP64_EXTRA = struct.Struct("<2H2Q")
 _ZIP64_OFFSET = struct.Struct("<2HQ")
+# Version AE-2, which stores no CRC-32; by whom; 256 bits; and the method under the encryption.
+_AES_EXTRA = struct.Struct("<3H2sBH")
 # Where a row has its CRC-32, behind the signature, versions, flags, method, time and date (4.3.12).
 _CRC_IN_ROW = struct.Struct("<4s4B4H").size
 _CRC = struct.Struct("<L")
 
 # The most that zip64 fields add to a member's extra: two sizes and an offset behind a 4-byte head.
 ZIP64_EXTRA_ROOM = 28
+AES_EXTRA_ROOM = _AES_EXTRA.size
 
 
 def local_header(info: ZipInfo, *, zip64: bool) -> bytes:
@@ -50,8 +57,8 @@ def local_header(info: ZipInfo, *, zip64: bool) -> bytes:
     if info.flag_bits & DESCRIPTOR_FLAG:
         crc = compressed = size = 0
     else:
-        crc, compressed, size = info.CRC, info.compress_size, info.file_size
-    extra = without_zip64(info.extra)
+        crc, compressed, size = _stored_crc(info), info.compress_size, info.file_size
+    method, extra = _coding(info)
     if zip64:
         # Both sizes stand in the extra or neither (4.5.3): readers refuse halves.
         extra += _ZIP64_EXTRA.pack(1, 16, size, compressed)
@@ -60,7 +67,7 @@ def local_header(info: ZipInfo, *, zip64: bool) -> bytes:
     name, flags = encoded_name(info)
     date, time = _dos_date_time(info)
     head = _LOCAL.pack(
-        b"PK\3\4", info.extract_version, info.reserved, flags, info.compress_type, time, date,
+        b"PK\3\4", info.extract_version, info.reserved, flags, method, time, date,
         crc, compressed, size, len(name), len(extra),
     )  # fmt: skip
     return head + name + extra
@@ -70,7 +77,7 @@ def data_descriptor(info: ZipInfo, *, zip64: bool) -> bytes:
     """The data descriptor (4.3.9), with its signature; 64-bit sizes for zip64 or where one needs them."""
     wide = zip64 or needs_zip64(info)
     layout = _DESCRIPTOR64 if wide else _DESCRIPTOR
-    return layout.pack(b"PK\7\x08", info.CRC, info.compress_size, info.file_size)
+    return layout.pack(b"PK\7\x08", _stored_crc(info), info.compress_size, info.file_size)
 
 
 def directory_row(info: ZipInfo, *, zip64: bool) -> bytes:
@@ -83,7 +90,7 @@ def directory_row(info: ZipInfo, *, zip64: bool) -> bytes:
     if offset >= LIMIT32:
         wide.append(offset)
         offset = LIMIT32
-    extra = without_zip64(info.extra)
+    method, extra = _coding(info)
     if wide:
         extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) + extra
     set_versions(info, bool(wide))
@@ -91,7 +98,7 @@ def directory_row(info: ZipInfo, *, zip64: bool) -> bytes:
     date, time = _dos_date_time(info)
     head = _ROW.pack(
         b"PK\1\2", info.create_version, info.create_system, info.extract_version, info.reserved,
-        flags, info.compress_type, time, date, info.CRC, compressed, size,
+        flags, method, time, date, _stored_crc(info), compressed, size,
         len(name), len(extra), len(info.comment), 0, info.internal_attr, info.external_attr, offset,
     )  # fmt: skip
     return head + name + extra + info.comment
@@ -253,9 +260,27 @@ def set_versions(info: ZipInfo, zip64: bool) -> None:
     """Raise version needed and made by (4.4.3) to what the member uses, as ``zipfile`` does."""
     method = info.compress_type
     known = _METHOD_VERSION.get(method, _LATEST_VERSION if method > ZIP_BZIP2 else _VERSION)
-    least = max(_ZIP64_VERSION if zip64 else _VERSION, known)
+    least = max(_ZIP64_VERSION if zip64 else _VERSION, known, _AES_VERSION if _is_encrypted(info) else 0)
     info.extract_version = max(least, info.extract_version)
     info.create_version = max(least, info.create_version)
+
+
+def _is_encrypted(info: ZipInfo) -> bool:
+    """Whether the member is encrypted here: its ZipInfo says by the flag, and has the method under the encryption."""
+    return bool(info.flag_bits & ENCRYPTED_FLAG) and info.compress_type != AES_METHOD
+
+
+def _stored_crc(info: ZipInfo) -> int:
+    return 0 if _is_encrypted(info) else info.CRC
+
+
+def _coding(info: ZipInfo) -> tuple[int, bytes]:
+    """The method as the records have it, and the member's extra, which has that of an encrypted one."""
+    extra = without_zip64(info.extra)
+    if not _is_encrypted(info):
+        return info.compress_type, extra
+    size = _AES_EXTRA.size - 4
+    return AES_METHOD, extra + _AES_EXTRA.pack(AES_EXTRA_ID, size, 2, b"AE", 3, info.compress_type)
 
 
 def encoded_name(info: ZipInfo) -> tuple[bytes, int]:

@@ -42,6 +42,7 @@ def stream_zip(
     executor: Executor | None = None,
     prefetch: int = 0,
     checksums: ChecksumCache | None = None,
+    password: str | bytes | None = None,
 ) -> ZipStream:
     """A zip archive of `entries`, as an iterator of its bytes. Nothing is read before the first are asked for.
 
@@ -75,6 +76,10 @@ def stream_zip(
             wait. Data in memory is not fetched.
         checksums: a `ChecksumCache`, which remembers the CRC-32 of files: stored members from files over the lookahead
             that it knows have complete headers; others are remembered once they were read whole. Stays yours.
+        password: what all members with data are encrypted with (str: as UTF-8), by AES-256 as WinZip defines it (AE-2;
+            extra ``crypto``). 7z and pyzipper read that, and bsdtar where the data is stored or deflated; Info-ZIP's
+            unzip, Java and `zipfile` do not. Names, sizes and dates stay readable. Each member takes 28 bytes more;
+            stored ones of a known size have complete headers. Salts are random: no two such archives are equal.
 
     Raises:
         OptionError, LimitError, EntryTypeError, ImportError at once for arguments outside of these. While iterating: a
@@ -97,6 +102,7 @@ def stream_zip(
         executor=executor,
         prefetch=prefetch,
         checksums=checksums,
+        password=password,
     )
 
 
