@@ -20,7 +20,7 @@ import pyzipper  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.oracles import bsdtar_with, seven_zip_with
+from tests.oracles import bsdtar_with, seven_zip_with, unzip
 from tests.strategies import noise, words
 from zipstream_adapter import (
     ChecksumCache,
@@ -102,6 +102,7 @@ def test_others_read_it(tmp_path: Path, options: dict[str, Any], lookahead: int)
     for wrong in ("open sesam", "Open sesame", ""):
         assert not seven_zip_with(wrong, path)
     assert not bsdtar_with("wrong", path)
+    assert not unzip(path)
     with pytest.raises(RuntimeError, match="Bad password"):
         read_all(archive, "wrong")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.oracles import seven_zip_with
 from zipstream_adapter import Entry, async_stream_zip, stream_zip
 
 ROOT = Path(__file__).parent.parent
@@ -109,14 +110,23 @@ def test_checksums_that_are_remembered(place: Path) -> None:
     assert (place / "checksums.sqlite").stat().st_size > 0
 
 
+def test_encryption(place: Path) -> None:
+    pytest.importorskip("Crypto.Cipher.AES", reason="the extra 'crypto' is not installed")
+    run(blocks("python")[8], place)
+    verdict = seven_zip_with("correct horse battery staple", place / "private.zip")
+    assert verdict, verdict.said
+    assert not seven_zip_with("another", place / "private.zip")
+    assert zipfile.ZipFile(place / "private.zip").read("READ ME.txt") == b"Ask Ann for the password."
+
+
 def test_layouts(place: Path) -> None:
-    said = run(blocks("python")[8], place).split()
+    said = run(blocks("python")[9], place).split()
     assert int(said[0]) == (place / "photos.zip").stat().st_size
     assert zipfile.ZipFile(place / "photos.zip").testzip() is None
 
 
 def test_no_python_block_is_left_out() -> None:
-    assert len(blocks("python")) == 9
+    assert len(blocks("python")) == 10
 
 
 def test_quick_start_is_two_lines_and_the_second_runs_the_tests() -> None:
