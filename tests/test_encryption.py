@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import pickle
 import struct
 import subprocess
@@ -11,9 +12,10 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import pyzipper  # type: ignore[import-untyped]
@@ -190,6 +192,7 @@ def test_through_a_zipfile(tmp_path: Path) -> None:
             member.write(NOISE)
         assert zipfile.crc32(b"some") == archive.getinfo("a").CRC  # type: ignore[attr-defined]
     assert read_all(target.getvalue()) == {"a": b"some", "f": TEXT, "d/": b"", "m": NOISE}
+    assert {info.filename: info.flag_bits & ENCRYPTED_FLAG for info in listed(target.getvalue())}["d/"] == 0
 
 
 # Sizes
@@ -231,14 +234,30 @@ def test_stored_data_of_a_known_size_has_a_complete_header(tmp_path: Path, how: 
     assert read_all(archive) == {"a": NOISE}
 
 
+def test_what_was_found_to_be_stored_better_has_one_too() -> None:
+    data = noise(3, BLOCK + 1)
+    archives = [
+        stream_zip(
+            [Entry("a", data, modified=1_700_000_000)], compression=method, password=PASSWORD, lookahead=1000
+        ).read()
+        for method in ("auto", "stored")
+    ]
+    first, second = (listed(archive)[0] for archive in archives)
+    assert first.flag_bits == second.flag_bits == ENCRYPTED_FLAG
+    assert (first.extra, first.compress_size) == (second.extra, second.compress_size)
+    assert read_all(archives[0]) == {"a": data}
+
+
 def test_what_is_remembered_of_files_says_nothing_of_encrypted_ones(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(NOISE)
+    os.utime(tmp_path / "f", (1_700_000_000, 1_700_000_000))
     with ChecksumCache(tmp_path / "cache") as cache:
         for _ in range(2):
             stream = stream_zip([tmp_path / "f"], password=PASSWORD, checksums=cache)
             size, archive = stream.size, stream.read()
             assert size == len(archive)
             assert read_all(archive) == {"f": NOISE}
+        assert stream_zip([tmp_path / "f"], checksums=cache).size is None, "it was not remembered"
 
 
 @pytest.mark.parametrize(("size", "wide"), [(LIMIT32 - OVERHEAD - 1, False), (LIMIT32 - OVERHEAD, True)])
@@ -304,6 +323,34 @@ def test_keys_are_made_ahead_by_the_workers(monkeypatch: pytest.MonkeyPatch) -> 
     made.clear()
     stream_zip([(f"{i}", b"1") for i in range(20)], password=PASSWORD, workers=0).read()
     assert made == [threading.main_thread()] * 20
+
+
+def test_another_password_takes_no_key_that_was_made_ahead() -> None:
+    passwords = [PASSWORD] * 6 + ["other"] * 3 + [PASSWORD, "other", "other", PASSWORD, PASSWORD]
+    entries = [Entry(f"{i}", b"%d" % i, password=password) for i, password in enumerate(passwords)]
+    with pyzipper.AESZipFile(io.BytesIO(stream_zip(entries, workers=2).read())) as reader:
+        for i, password in enumerate(passwords):
+            assert reader.read(f"{i}", pwd=password.encode()) == b"%d" % i
+
+
+@pytest.mark.parametrize("ends", ["at its end", "early"])
+def test_no_key_is_being_made_when_it_is_over(ends: str) -> None:
+    class Noting(ThreadPoolExecutor):
+        futures: ClassVar[list[Any]] = []
+
+        def submit(self, *args: Any, **options: Any) -> Any:
+            future = super().submit(*args, **options)
+            self.futures.append(future)
+            return future
+
+    with Noting(1) as executor:
+        stream = stream_zip([(f"{i}", NOISE) for i in range(9)], password=PASSWORD, workers=8, executor=executor)
+        with stream:
+            for _ in stream if ends == "at its end" else range(5):
+                next(stream, b"")
+        assert Noting.futures
+        assert all(future.done() for future in Noting.futures)
+        Noting.futures.clear()
 
 
 def test_salt_of_somebody_elses_is_asked_once_for_each_member() -> None:
