@@ -29,6 +29,7 @@ from .parallel import BlockDeflate
 from .records import DESCRIPTOR_FLAG, LIMIT32, data_descriptor, local_header, needs_zip64
 from .sink import Gap
 from .source import LARGEST_PIECE, close_of, flat_view, slices
+from .zstd import ZstdFrame
 
 if TYPE_CHECKING:
     from typing import Self
@@ -137,7 +138,7 @@ class MemberWriter(io.BufferedIOBase):
         """What writing `size` bytes takes, or, without, completing the member: in bytes for zlib's CRC-32."""
         if self._compressor is None:
             return (size or 0) // (1 if self._crc32 is zlib.crc32 else _FAST_CHECKSUM)
-        if not isinstance(self._compressor, BlockDeflate | StoreOrDeflate):
+        if not isinstance(self._compressor, BlockDeflate | StoreOrDeflate | ZstdFrame):
             return (size or STEP) * _COMPRESSION_EFFORT
         return self._compressor.effort(size) * _COMPRESSION_EFFORT
 
