@@ -82,11 +82,13 @@ class ZstdFrame:
         return b"".join(out)
 
     def flush(self) -> bytes:
-        """What is left."""
+        """What is left, and the end."""
         rest = b"".join(self._parts)
         if self._frame is None:
             return zstd_whole(self._level, rest)
-        return self._into_frame(rest, last=True) + _ending(self._gone + self._size)
+        out = self._into_frame(rest, last=True) + _ending(self._gone + self._size)
+        self._frame = None  # and with it the tables, however long somebody keeps the member
+        return out
 
     def effort(self, size: int | None) -> int:
         """Bytes that are compressed where `size` are added; without: where all is finished."""
