@@ -3,7 +3,7 @@
 A member is one frame of data, since ``zipfile`` reads no more than one; the library gets it in pieces that do not
 depend on how the caller cut it. The library's own threads are not used: with one of them the bytes are already others
 than with none, and each member would have its own. So a long member is compressed by whoever writes it; small ones,
-several at a time.
+several at a time. Another version of the library may make other bytes.
 """
 
 from __future__ import annotations
