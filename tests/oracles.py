@@ -5,16 +5,18 @@ Each verdict is (accepted, what it said). None of them shares a line of code wit
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -96,14 +98,47 @@ def _java_classes() -> str:
     return target
 
 
-def python(data: bytes) -> Verdict:
+def python(data: bytes, module: Any = zipfile) -> Verdict:
     """The standard library, by the central directory, every member read."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with module.ZipFile(io.BytesIO(data)) as archive:
             bad = archive.testzip()
             return Verdict(bad is None, f"{len(archive.filelist)} members, bad: {bad}")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as exc:
+    except (module.BadZipFile, EOFError, NotImplementedError) as exc:
         return Verdict(False, repr(exc))
+
+
+_ZSTD = ("compression.zstd", "zipfile") if sys.version_info >= (3, 14) else ("backports.zstd", "backports.zstd.zipfile")
+
+
+def has_zstd() -> bool:
+    """Whether Zstandard can be written and read here: from Python 3.14 on, or with the extra."""
+    try:
+        return all(importlib.import_module(name) for name in _ZSTD)
+    except ImportError:
+        return False
+
+
+def need_zstd() -> Any:
+    """The module that has Zstandard; without it the test is skipped, also in CI, which runs all without extras, too."""
+    return pytest.importorskip(_ZSTD[0], exc_type=ImportError)
+
+
+def zstd_zipfile() -> Any:
+    """The `zipfile` of Python 3.14, which reads method 93; that of this Python, where there is no extra."""
+    return importlib.import_module(_ZSTD[1]) if has_zstd() else zipfile
+
+
+def unzstd(data: bytes) -> bytes:
+    """What is in a member of method 93, of which that reads but one frame; only an empty skippable one may follow."""
+    reader = need_zstd().ZstdDecompressor()
+    found: bytes = reader.decompress(data)
+    assert reader.eof
+    assert reader.unused_data in (b"", SKIPPED)
+    return found
+
+
+SKIPPED = b"\x50\x2a\x4d\x18\0\0\0\0"  # RFC 8878 section 3.1.2
 
 
 BY_DIRECTORY: dict[str, Callable[[Path], Verdict]] = {

@@ -166,7 +166,12 @@ def test_others_get_their_turn(factory: Factory, kind: str) -> None:
 class Watch:
     """Notes work beyond the stated small size that is done on this thread: by the functions that do it."""
 
-    LIMITS: ClassVar = {"deflate_block": ("block", KIB), "_step": ("data", 64 * KIB)}
+    LIMITS: ClassVar = {
+        "deflate_block": ("block", KIB),
+        "_into_frame": ("data", KIB),
+        "zstd_whole": ("data", KIB),
+        "_step": ("data", 64 * KIB),
+    }
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, int]] = []
@@ -214,11 +219,17 @@ WORK: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("prefetch", [0, 2])
-@pytest.mark.parametrize("options", [{}, {"compression": "deflate", "level": 9}, {"compression": "auto"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compression": "deflate", "level": 9}, {"compression": "auto"}, {"compression": "zstd", "level": 9}],
+)
 @pytest.mark.parametrize("kind", WORK)
 def test_no_work_is_done_on_the_loop(kind: str, options: dict[str, Any], prefetch: int) -> None:
     if not options and kind == "pieces that are late" and fastest_crc32() is not zlib.crc32:
         pytest.skip("with the extra a stored piece of this size is less work than a hop")
+
+    if options.get("compression") == "zstd":
+        oracles.need_zstd()
 
     async def main(executor: Any) -> bytes:
         keywords = WORK[kind]() | options | {"prefetch": prefetch, "lookahead": 0}
@@ -231,7 +242,7 @@ def test_no_work_is_done_on_the_loop(kind: str, options: dict[str, Any], prefetc
 
     # They are not available: what is to be done has to be done by whoever waits for it.
     with occupied() as executor:
-        assert oracles.python(run(main(executor)))
+        assert oracles.python(run(main(executor)), oracles.zstd_zipfile())
 
 
 def test_a_child_process_has_streams_of_its_own() -> None:

@@ -15,18 +15,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import oracles
 from zipstream_adapter import OptionError
 from zipstream_adapter.coding import Coding
-from zipstream_adapter.compress import METHODS, check_level, make_compressor, method_number
+from zipstream_adapter.compress import METHODS, ZIP_ZSTANDARD, check_level, make_compressor, method_number
 
 DEFLATE_LEVELS = [None, *range(10)]
 BZIP2_LEVELS = [None, 1, 2, 9]
 # An encoder of level 9 asks for 670 MB: the tests stay with what any machine has.
 LZMA_LEVELS = [None, 0, 3]
+ZSTD_LEVELS = [None, -7, 1, 9]
 ALL = [
     *((ZIP_DEFLATED, level) for level in DEFLATE_LEVELS),
     *((ZIP_BZIP2, level) for level in BZIP2_LEVELS),
     *((ZIP_LZMA, level) for level in LZMA_LEVELS),
+    *((ZIP_ZSTANDARD, level) for level in ZSTD_LEVELS if oracles.has_zstd()),
 ]
 BLOCK = 65535
 
@@ -57,6 +60,8 @@ def read_back(method: int, data: bytes) -> bytes:
         return found
     if method == ZIP_BZIP2:
         return bz2.decompress(data)
+    if method == ZIP_ZSTANDARD:
+        return oracles.unzstd(data)
     # APPNOTE 5.8.8: version, size of the properties, then lc/lp/pb in one byte and the dictionary's size.
     major, minor, size, packed, dictionary = struct.unpack_from("<BBHBL", data)
     assert (major, minor, size) == (9, 20, 5)
@@ -178,13 +183,14 @@ def test_lzma_states_the_dictionary_of_its_preset(level: int, dictionary: int) -
     [
         *METHODS.items(), *((number, number) for number in METHODS.values()),
         ("DEFLATE", ZIP_DEFLATED), ("Deflated", ZIP_DEFLATED), ("store", ZIP_STORED),
+        ("Zstandard", ZIP_ZSTANDARD), (93, ZIP_ZSTANDARD),
     ],
 )  # fmt: skip
 def test_methods_have_names_and_numbers(given_as: int | str, number: int) -> None:
     assert method_number(given_as) == number
 
 
-@pytest.mark.parametrize("unknown", ["gzip", "zstd", "", 1, 9, 93, 97, -1, True, False, 8.0, None, b"deflate", [8]])
+@pytest.mark.parametrize("unknown", ["gzip", "xz", "", 1, 9, 95, 97, -1, True, False, 8.0, None, b"deflate", [8]])
 def test_an_unknown_method_is_refused_with_the_known_ones(unknown: Any) -> None:
     with pytest.raises(OptionError) as caught:
         method_number(unknown)
@@ -195,7 +201,7 @@ def test_an_unknown_method_is_refused_with_the_known_ones(unknown: Any) -> None:
 
 
 METHOD_NAMES = {number: name for name, number in METHODS.items()}
-RANGES = [(ZIP_DEFLATED, 0, 9), (ZIP_BZIP2, 1, 9), (ZIP_LZMA, 0, 9)]
+RANGES = [(ZIP_DEFLATED, 0, 9), (ZIP_BZIP2, 1, 9), (ZIP_LZMA, 0, 9), (ZIP_ZSTANDARD, -131072, 22)]
 
 
 @pytest.mark.parametrize(("method", "low", "high"), RANGES)
@@ -217,8 +223,8 @@ def test_a_level_that_is_no_number_is_refused_for_every_method(method: int | Non
 
 def test_a_level_has_no_effect_on_stored_data_and_a_range_while_the_method_is_unknown() -> None:
     check_level(ZIP_STORED, 99)
-    for good in (None, 0, 9):
+    for good in (None, 0, 9, 22, -131072):  # of some method
         check_level(None, good)
-    for bad in (-1, 10):
-        with pytest.raises(OptionError, match=rf"^level={bad} is out of range: use 0 to 9"):
+    for bad in (-131073, 23):
+        with pytest.raises(OptionError, match=rf"^level={bad} is out of range: use -131072 to 22"):
             check_level(None, bad)

@@ -19,7 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # A room imports from those above it, never from its neighbours in a row or from below.
 ORDER: list[set[str]] = [
-    {"aio_wait", "checksum", "counts", "errors", "records", "steps"},
+    {"aio_wait", "checksum", "counts", "errors", "records", "steps", "zstd"},
     {"table"},
     {"ciphers", "compress", "dates", "layout_file", "lookahead", "names", "sink"},
     {"engines", "fields", "infos"},

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import oracles
 from tests.both_ways import DATA, DATE, LONG_WAY, assert_same, outcome
 from tests.strategies import generated
 from zipstream_adapter import Entry, stream_zip
@@ -77,6 +78,7 @@ METHODS: dict[str, list[int | None]] = {
     "deflate": [None, 0, 1, 6],
     "auto": [None, 1, 9],
     "bzip2": [1],
+    **({"zstd": [None, -7, 19]} if oracles.has_zstd() else {}),
 }
 
 
@@ -131,8 +133,10 @@ def test_no_byte_and_no_word_differs_from_the_long_way(folder: Path, case: tuple
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 50, 1000, 16384, 65536])
-@pytest.mark.parametrize(("compression", "level"), [("stored", None), ("deflate", 1), ("auto", 1)])
+@pytest.mark.parametrize(("compression", "level"), [("stored", None), ("deflate", 1), ("auto", 1), ("zstd", 1)])
 def test_every_threshold(folder: Path, compression: str, level: int | None, lookahead: int) -> None:
+    if compression == "zstd":
+        oracles.need_zstd()
     sizes = sizes_around(1000, lookahead, lookahead * 16, BLOCK)
     items = [
         Item(f"{size}-{content}-{kind}", content, size, kind)

@@ -101,7 +101,7 @@ def test_deflated_data_is_read_by_everybody(reader: str, known: bool, tmp_path: 
     [
         *((12, reader) for reader in ("unzip", "7z", "bsdtar", "bsdtar-pipe", "zipfile")),
         *((14, reader) for reader in ("7z", "bsdtar", "bsdtar-pipe", "zipfile")),
-        *((93, reader) for reader in ("bsdtar", "bsdtar-pipe")),
+        *((93, reader) for reader in ("7z", "bsdtar", "bsdtar-pipe")),
     ],
 )
 def test_other_methods_are_read_by_who_knows_them(method: int, reader: str, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ BAD: list[tuple[dict[str, Any], type[ZipStreamError], str]] = [
     ({"compression": -8}, OptionError, "compression=-8"),
     ({"compression": 65536}, OptionError, "compression=65536"),
     ({"compression": True}, OptionError, "compression=True"),
-    ({"compression": "zstd"}, OptionError, "compression='zstd'"),
+    ({"compression": "xz"}, OptionError, "compression='xz'"),
     ({"compression": None}, OptionError, "compression=None"),
     ({"compression": 99}, OptionError, "compression=99 stands for encrypted data"),
     ({"compression": 0, "compressed_size": 6}, SizeMismatchError, "compressed_size=6 and size=5"),

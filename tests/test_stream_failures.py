@@ -167,8 +167,9 @@ def test_sources_that_are_no_data_name_their_entry(source: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
-        ({"compression": "zstd"}, OptionError),
-        ({"compression": 93}, OptionError),
+        ({"compression": "xz"}, OptionError),
+        ({"compression": 95}, OptionError),
+        ({"level": 23}, OptionError),
         ({"compression": "deflate", "level": 10}, OptionError),
         ({"compression": "bzip2", "level": 0}, OptionError),
         ({"chunk_size": -1}, OptionError),

@@ -17,10 +17,10 @@ import warnings
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
-from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
 
 from .coding import Coding
-from .compress import AUTO, METHODS, method_number
+from .compress import METHODS, check_installed, method_for_zipfile, method_number
 from .engines import Engine
 from .errors import OptionError, PoisonedError, StreamStateError, Zip64RequiredError
 from .fields import check_password
@@ -59,9 +59,9 @@ class StreamingZipFile(ZipFile):
         file: an object that can ``write`` (a pipe, a socket's file, a framework's response), which gets the bytes at
             once; a path; or None: `drain` hands out the bytes.
         mode: "w", or "x" to refuse a path that exists.
-        compression: a `zipfile` constant or "stored", "deflate", "bzip2", "lzma", "auto" (see `stream_zip`).
+        compression: a `zipfile` constant or "stored", "deflate", "bzip2", "lzma", "zstd", "auto" (see `stream_zip`).
         allowZip64: False refuses members and archives that need zip64, with Zip64RequiredError.
-        compresslevel: 0 to 9 for deflate, 1 to 9 for bzip2; no effect on the others.
+        compresslevel: 0 to 9 for deflate, 1 to 9 for bzip2, -131072 to 22 for zstd; no effect on the others.
         strict_timestamps: False moves file dates outside 1980 to 2107 to the nearest that fits.
         lookahead: bytes of a member's output that are held back (per member that is being written) so that a
             member which ends within them gets a complete header and no data descriptor.
@@ -70,8 +70,8 @@ class StreamingZipFile(ZipFile):
         password: what all members with data are encrypted with: see `stream_zip`.
 
     Raises:
-        OptionError for a mode, level or keyword outside of these; NotImplementedError, as ``zipfile``
-        does, for an unknown compression; OSError where the path cannot be opened.
+        OptionError for a mode, level or keyword outside of these; NotImplementedError, as ``zipfile`` does, for an
+        unknown compression, and ImportError for one whose extra is missing; OSError where the path cannot be opened.
     """
 
     def __init__(
@@ -109,12 +109,13 @@ class StreamingZipFile(ZipFile):
             raise ValueError("metadata_encoding is only supported for reading files")
         if number not in METHODS.values():
             raise NotImplementedError(f"compression={compression!r}: that compression method is not supported")
+        check_installed(number)
         self.sink: StreamSink | FileSink = StreamSink(chunk_size) if file is None else self._file_sink(file, mode)
         try:
             super().__init__(  # type: ignore[call-overload]
                 self.sink,
                 mode,
-                ZIP_DEFLATED if number == AUTO else number,
+                method_for_zipfile(number),
                 allowZip64,
                 compresslevel,
                 strict_timestamps=strict_timestamps,
@@ -142,8 +143,7 @@ class StreamingZipFile(ZipFile):
         zinfo.external_attr = zinfo.external_attr or default
         zinfo.header_offset = self.sink.tell()
         method = zinfo.compress_type
-        if method == AUTO:
-            zinfo.compress_type = ZIP_DEFLATED  # for zipfile's checks
+        zinfo.compress_type = method_for_zipfile(method)  # for its checks
         self._writecheck(zinfo)  # type: ignore[attr-defined]
         check_info(zinfo)
         check_fields(zinfo)

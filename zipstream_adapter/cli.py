@@ -57,10 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compression",
         default="deflate",
-        choices=("stored", "deflate", "bzip2", "lzma", "auto"),
-        help="default: deflate. 'auto' stores what deflate hardly makes smaller",
+        choices=("stored", "deflate", "bzip2", "lzma", "zstd", "auto"),
+        help="default: deflate. 'auto' stores what deflate hardly makes smaller; 'zstd' needs the extra of that name",
     )
-    parser.add_argument("--level", type=int, metavar="N", help="0 to 9 (bzip2: 1 to 9); default: the method's own")
+    parser.add_argument(
+        "--level", type=int, metavar="N", help="0 to 9 (bzip2: 1 to 9; zstd: -131072 to 22); default: the method's own"
+    )
     parser.add_argument(
         "--engine",
         default="auto",
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         metavar="N",
-        help="blocks that are deflated at a time, in threads; default: one per usable core; 0: none",
+        help="blocks that are compressed at a time, in threads; default: one per usable core; 0: none",
     )
     parser.add_argument(
         "--password-file",

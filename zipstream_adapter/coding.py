@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED
 
-from .compress import AUTO, Compressor, check_level, make_compressor, method_number
+from .compress import AUTO, ZIP_ZSTANDARD, Compressor, check_level, make_compressor, method_number
 from .encryption import ENCRYPTION_STEP, OVERHEAD, Encryptor, Keys, Salt
 from .engines import DEFAULT_LEVEL, Engine, Tuned, check_engine, choose_engine, deflate_block
 from .mixture import candidates, try_engines
 from .parallel import BLOCK, BlockDeflate, InOrder, Workers
 from .source import LARGEST_PIECE, close_of
+from .zstd import ZstdFrame, zstd_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,9 @@ class Coding:
 
     def compressor(self, method: int, level: int | None = None) -> Compressor | StoreOrDeflate | None:
         """A fresh compressor for one member; None for stored data (which passes as it is)."""
+        if method == ZIP_ZSTANDARD:
+            check_level(method, level)
+            return ZstdFrame(level, BLOCK)
         if method not in (ZIP_DEFLATED, AUTO) or (method == ZIP_DEFLATED and level == 0):
             return make_compressor(method, level)
         check_level(method_number(method), level)
@@ -69,6 +73,8 @@ class Coding:
         """What codes members of less than `BLOCK` bytes, a list of them at a time; None for methods that it cannot."""
         if method == ZIP_STORED:
             return _store
+        if method == ZIP_ZSTANDARD:
+            return partial(_zstd, level)
         if method not in (ZIP_DEFLATED, AUTO) or level == 0:
             return None
         return partial(_deflate, choose_engine(self._engine, level), method)
@@ -92,6 +98,10 @@ class Coded(NamedTuple):
 
 def _store(members: list[bytes]) -> list[Coded]:
     return [Coded(ZIP_STORED, data) for data in members]
+
+
+def _zstd(level: int | None, members: list[bytes]) -> list[Coded]:
+    return [Coded(ZIP_ZSTANDARD, zstd_whole(level, data)) for data in members]
 
 
 def _deflate(tuned: Tuned, method: int, members: list[bytes]) -> list[Coded]:
@@ -232,7 +242,7 @@ def effort_of(compressor: AnyCompressor, size: int | None) -> int:
     """What it takes to add `size` bytes, or, without, all that is left; in bytes for zlib's CRC-32."""
     if isinstance(compressor, Encrypted):
         return compressor.encryptor.effort(size or 0) + effort_of(compressor.inner, size)
-    if isinstance(compressor, BlockDeflate | StoreOrDeflate):
+    if isinstance(compressor, BlockDeflate | StoreOrDeflate | ZstdFrame):
         return compressor.effort(size) * _COMPRESSION_EFFORT
     return 0 if compressor is None else (size or STEP) * _COMPRESSION_EFFORT
 

@@ -1,4 +1,4 @@
-"""Methods, their levels, and the compressors of all but deflate (which `zipstream_adapter.parallel` has).
+"""Methods, their levels, and the compressors of all but deflate and Zstandard, which have rooms of their own.
 
 A compressor has ``compress(data) -> bytes`` and ``flush() -> bytes``. Its output depends on the data alone,
 never on how the data was cut: the same input gives the same archive.
@@ -12,17 +12,37 @@ from typing import TYPE_CHECKING, Protocol
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
 
 from .errors import OptionError
+from .zstd import LEVELS as ZSTD_LEVELS
+from .zstd import zstd_library
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+# `zipfile` has it from Python 3.14 on.
+ZIP_ZSTANDARD = 93
+
 # Not a number of the format's: each member is deflated or stored, as its first block compresses.
 AUTO = -ZIP_DEFLATED
 
-METHODS = {"stored": ZIP_STORED, "deflate": ZIP_DEFLATED, "bzip2": ZIP_BZIP2, "lzma": ZIP_LZMA, "auto": AUTO}
+METHODS = {
+    "stored": ZIP_STORED,
+    "deflate": ZIP_DEFLATED,
+    "bzip2": ZIP_BZIP2,
+    "lzma": ZIP_LZMA,
+    "zstd": ZIP_ZSTANDARD,
+    "auto": AUTO,
+}
 _NAMES = {number: name for name, number in METHODS.items()}
-_ALIASES = {"store": ZIP_STORED, "deflated": ZIP_DEFLATED}
-_LEVELS = {ZIP_DEFLATED: range(10), ZIP_BZIP2: range(1, 10), ZIP_LZMA: range(10), AUTO: range(1, 10)}
+_ALIASES = {"store": ZIP_STORED, "deflated": ZIP_DEFLATED, "zstandard": ZIP_ZSTANDARD}
+_LEVELS = {
+    ZIP_DEFLATED: range(10),
+    ZIP_BZIP2: range(1, 10),
+    ZIP_LZMA: range(10),
+    ZIP_ZSTANDARD: ZSTD_LEVELS,
+    AUTO: range(1, 10),
+}
+# Zstandard's takes in those of all others.
+_ANY_LEVEL = ZSTD_LEVELS
 
 
 _ENCRYPTED = 99  # WinZip's AES
@@ -37,7 +57,7 @@ class Compressor(Protocol):
 
 
 def method_number(compression: int | str) -> int:
-    """The zip method number of a `zipfile` constant or of a name: stored, deflate, bzip2, lzma, or auto (`AUTO`)."""
+    """The zip method number of a `zipfile` constant or of a name: stored, deflate, bzip2, lzma, zstd, or `AUTO`'s."""
     if isinstance(compression, str):
         number = METHODS.get(compression.lower(), _ALIASES.get(compression.lower()))
     else:
@@ -52,6 +72,24 @@ def method_number(compression: int | str) -> int:
 def method_name(number: int) -> str:
     """The name of a method by its number."""
     return _NAMES[number]
+
+
+def method_to_write(compression: int | str) -> int:
+    """`method_number` of a method that is installed."""
+    number = method_number(compression)
+    check_installed(number)
+    return number
+
+
+def method_for_zipfile(number: int) -> int:
+    """What `zipfile` is told instead of a method of ours that it does not know, or not on every supported Python."""
+    return ZIP_DEFLATED if number in (AUTO, ZIP_ZSTANDARD) else number
+
+
+def check_installed(method: int | None) -> None:
+    """Refuse, with an ImportError that names the extra, a method that needs one which is not installed."""
+    if method == ZIP_ZSTANDARD:
+        zstd_library()
 
 
 def raw_method_number(compression: int | str) -> int:
@@ -75,7 +113,7 @@ def check_level(method: int | None, level: int | None) -> None:
         return
     if not isinstance(level, int) or isinstance(level, bool):
         raise OptionError(f"level={level!r} is not a whole number, nor None for the method's default")
-    levels = range(10) if method is None else _LEVELS.get(method)
+    levels = _ANY_LEVEL if method is None else _LEVELS.get(method)
     if levels is not None and level not in levels:
         which = "" if method is None else f" for {_NAMES[method]}"
         raise OptionError(
@@ -84,7 +122,7 @@ def check_level(method: int | None, level: int | None) -> None:
 
 
 def make_compressor(method: int, level: int | None = None) -> Compressor | None:
-    """A fresh compressor for any method but deflate at 1 to 9; None for stored data (which passes as it is)."""
+    """A fresh compressor, but for deflate at 1 to 9 and Zstandard; None for stored data (which passes as it is)."""
     check_level(method_number(method), level)
     if method == ZIP_STORED:
         return None

@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from zipfile import ZIP_STORED
 
-from .compress import check_level, method_number, raw_method_number
+from .compress import check_level, method_to_write, raw_method_number
 from .dates import to_utc
 from .errors import EntryError, EntryTypeError, NotAFileError, SizeMismatchError, ZipStreamError
 from .fields import (
@@ -53,8 +53,8 @@ class Entry:
             Default: the file's own date for a path, else SOURCE_DATE_EPOCH where set, else now.
         mode: Unix permissions, with or without the file type. Default: the file's own for a path, else 0o644
             (0o755 for directories).
-        compression: a `zipfile` constant or "stored", "deflate", "bzip2", "lzma". Default: the archive's.
-        level: 0 to 9 for deflate and lzma, 1 to 9 for bzip2. Default: the archive's.
+        compression: a `zipfile` constant or "stored", "deflate", "bzip2", "lzma", "zstd". Default: the archive's.
+        level: 0 to 9 for deflate and lzma, 1 to 9 for bzip2, -131072 to 22 for zstd. Default: the archive's.
         comment: the member's comment, at most 65,535 bytes.
         extra: extra fields (APPNOTE 4.5), at most 65,498 bytes, without zip64 (0x0001), which the writer owns.
         zip64: True writes the zip64 local header whatever the size, False fails the member as soon as it would need
@@ -63,7 +63,7 @@ class Entry:
 
     Raises:
         EntryTypeError, EntryError, OptionError, LimitError: named after the entry, for values outside of these.
-        Whether the name is safe and free is judged by the archive it goes into.
+        ImportError for "zstd" without the extra ``zstd``. Whether the name is safe and free, the archive judges.
     """
 
     __slots__ = (  # noqa: RUF023, in the order of the arguments
@@ -112,7 +112,7 @@ class Entry:
             put(self, "crc32", check_whole("crc32", crc32, 0xFFFFFFFF))
             put(self, "modified", None if modified is None else to_utc(modified))
             put(self, "mode", None if mode is None else check_mode(name, mode))
-            put(self, "compression", None if compression is None else method_number(compression))
+            put(self, "compression", None if compression is None else method_to_write(compression))
             put(self, "level", level)
             check_level(self.compression, level)
             put(self, "comment", check_comment(comment))

@@ -13,6 +13,7 @@ Names, signatures, defaults, dates (local time), order and logged warnings are a
 - Asking for a second generator, or `info_list`, amid a member works or raises, where it waited for itself for ever.
 - An empty member has no data descriptor (some readers refuse it there), so `len` is 16 less for each.
 - zip64 is used from 4 GiB on, not 2; data that outgrows the `size` it was added with gets it, where it raised.
+- ZIP_ZSTANDARD is there before Python 3.14, too, with the extra ``zstd``.
 - Names that no archive can hold are refused when they are added.
 """
 
@@ -30,6 +31,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
 
+from ..compress import ZIP_ZSTANDARD
 from ..entry import path_of
 from ..errors import EntryError, EntryTypeError, OptionError, StreamStateError
 from ..layout import ZipLayout
@@ -50,6 +52,8 @@ __all__ = [
     "ZIP_DEFLATED",
     "ZIP_LZMA",
     "ZIP_STORED",
+    "ZIP_ZSTANDARD",
+    "ZSTANDARD_VERSION",
     "ZipStream",
     "ZipStreamInfo",
     "walk",
@@ -57,6 +61,7 @@ __all__ = [
 
 BZIP2_VERSION = 46
 LZMA_VERSION = 63
+ZSTANDARD_VERSION = 63
 # What an arcname may be separated by on this system.
 PATH_SEPARATORS = {separator for separator in (os.sep, os.altsep, "/") if separator}
 
@@ -69,12 +74,14 @@ class ZipStream:
     """An archive that is made while it is iterated over, from what has been added by then.
 
     Args:
-        compress_type: ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2 or ZIP_LZMA, for members that do not say.
-        compress_level: 0 to 9 for ZIP_DEFLATED, 1 to 9 for ZIP_BZIP2; None for the method's default.
+        compress_type: ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA or ZIP_ZSTANDARD, for members that do not say.
+        compress_level: 0 to 9 for ZIP_DEFLATED, 1 to 9 for ZIP_BZIP2, -131072 to 22 for ZIP_ZSTANDARD; None for the
+            method's default.
         sized: whether ``len()`` gives the archive's bytes before it is made. Nothing can be compressed then, and
             iterables that are added without their size are read into memory at once.
 
-    Raises: NotImplementedError for another method, ValueError for another level, or for both `sized` and compressed.
+    Raises: NotImplementedError for another method, RuntimeError without the extra ``zstd`` for its method, ValueError
+    for another level, or for both `sized` and compressed.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipInfo
 
-from ..compress import check_level
+from ..compress import ZIP_ZSTANDARD, check_installed, check_level
 from ..entry import Entry
 from ..records import DOS_DIRECTORY, data_descriptor, local_header, needs_zip64
 from ..source import FileFacts
@@ -171,12 +171,21 @@ class Streamed(NamedTuple):
         }
 
 
+class MissingModuleError(ImportError, RuntimeError):
+    """What a method needs is not installed."""
+
+
 def check_compression(method: int, level: int | None) -> None:
-    """Refuse a method that is not written, and a level that the method does not have."""
-    if method not in (ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA):
+    """Refuse a method that is not written, or not installed, and a level that the method does not have."""
+    if method not in (ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA, ZIP_ZSTANDARD):
         raise NotImplementedError(
-            f"compress_type={method!r} is not supported: use ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2 or ZIP_LZMA"
+            f"compress_type={method!r} is not supported: use ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA or "
+            "ZIP_ZSTANDARD"
         )
+    try:
+        check_installed(method)
+    except ImportError as exc:
+        raise MissingModuleError(str(exc)) from exc
     if level is None:
         return
     if method in WITHOUT_LEVEL:
