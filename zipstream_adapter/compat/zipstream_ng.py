@@ -11,7 +11,6 @@ Names, signatures, defaults, dates (local time), order and logged warnings are a
 - Sockets, named pipes and devices are refused, where reading them could wait for ever.
 - What is iterated over is closed after its turn, and when the consumer goes.
 - Asking for a second generator, or `info_list`, amid a member works or raises, where it waited for itself for ever.
-- An empty member has no data descriptor (some readers refuse it there), so `len` is 16 less for each.
 - zip64 is used from 4 GiB on, not 2; data that outgrows the `size` it was added with gets it, where it raised.
 - ZIP_ZSTANDARD is there before Python 3.14, too, with the extra ``zstd``.
 - Names that no archive can hold are refused when they are added.
@@ -34,10 +33,9 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
 from ..compress import ZIP_ZSTANDARD
 from ..entry import path_of
 from ..errors import EntryError, EntryTypeError, OptionError, StreamStateError
-from ..layout import ZipLayout
 from ..names import check_storable
 from ..records import LIMIT16
-from .zipstream_ng_bytes import Maker, Steps
+from .zipstream_ng_bytes import Maker, Steps, planned_size
 from .zipstream_ng_members import WITHOUT_LEVEL, Queued, Streamed, ZipStreamInfo, check_compression, log, walk
 
 if TYPE_CHECKING:
@@ -258,15 +256,7 @@ class ZipStream:
         with self._changing:
             known, comment = len(self._added), self._comment
             if self._length[:2] != (known, comment):
-                layout = ZipLayout(
-                    [added.planned() for added in self._added],
-                    lookahead=0,
-                    comment=comment,
-                    names="allow",
-                    duplicates="allow",
-                    extended_timestamps=False,
-                )
-                self._length = known, comment, layout.size
+                self._length = known, comment, planned_size(self._added, comment)
             return self._length[2]
 
     def __bool__(self) -> bool:

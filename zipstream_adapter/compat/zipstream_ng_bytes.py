@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing
+from typing import TYPE_CHECKING
 from zipfile import ZipInfo
 
 from ..archive import StreamingZipFile
 from ..entry import Entry
 from ..errors import PoisonedError, SizeMismatchError, StreamStateError
 from ..member import PATIENCE
+from ..options import Options
+from ..plan import PlannedArchive
 from ..sink import StreamSink
 from ..source import OpenSource
 from .zipstream_ng_members import Queued, Streamed, log
+
+if TYPE_CHECKING:
+    from ..member import MemberWriter
 
 Steps = Generator[bytes, None, None]
 
@@ -23,11 +29,32 @@ class SizedStreamError(SizeMismatchError, RuntimeError):
     """The data in a sized ZipStream is not what its length was worked out from."""
 
 
+def _begun(archive: StreamingZipFile, queued: Queued, info: ZipInfo, size: int | None) -> MemberWriter:
+    """The member, of which the header has left: there, all but directories have a data descriptor, empty ones, too."""
+    member = archive.begin(info, level=queued.level, size=size, zip64=queued.needs_zip64(info) or None)
+    if not queued.is_dir:
+        member.release()
+    return member
+
+
+def planned_size(members: Iterable[Queued], comment: bytes) -> int:
+    """Bytes of an archive of `members`, whose sizes are known, and which are stored."""
+    archive = Options(lookahead=0, comment=comment).checked().archive(PlannedArchive)
+    for queued in members:
+        size = queued.size or 0
+        member = _begun(archive, queued, queued.info(None), size)
+        member.skip(size, size)
+        member.complete()
+    for _ in archive.finish():
+        pass
+    return archive.sink.tell()
+
+
 class Maker:
     """An archive that is made in several goes. sized: whether members must have the size that they were added with."""
 
     def __init__(self, sized: bool) -> None:
-        # Duplicate and unusual names are stored as they are, and every member with data has a data descriptor.
+        # Duplicate and unusual names are stored as they are.
         self._archive = StreamingZipFile(None, lookahead=0)
         assert isinstance(self._archive.sink, StreamSink)
         self._sink = self._archive.sink
@@ -67,12 +94,7 @@ class Maker:
     def _member(self, queued: Queued) -> Generator[bytes, None, ZipInfo]:
         with closing(OpenSource(Entry(queued.name, queued.source))) as source:
             info = queued.info(source.facts)
-            member = self._archive.begin(
-                info,
-                level=queued.level,
-                size=queued.size if self._sized else None,
-                zip64=queued.needs_zip64(info) or None,
-            )
+            member = _begun(self._archive, queued, info, size=queued.size if self._sized else None)
             for chunk in source:
                 for piece in member.pieces(chunk):
                     self._check_size(queued, member.size + len(piece), ended=False)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipInfo
 
 from ..compress import ZIP_ZSTANDARD, check_installed, check_level
-from ..entry import Entry
 from ..records import DOS_DIRECTORY, data_descriptor, local_header, needs_zip64
 from ..source import FileFacts
 
@@ -114,10 +113,6 @@ class Queued(NamedTuple):
         """Whether its header has to have room for any size."""
         return self.size is None or needs_zip64(info)
 
-    def planned(self) -> Entry:
-        """The same for a layout, which does not ask for its data."""
-        return Entry(self.name, None if self.is_dir else _unread, size=self.size)
-
     def listed(self) -> dict[str, Any]:
         """As `info_list` has it before its turn."""
         return {
@@ -133,10 +128,6 @@ class Queued(NamedTuple):
         }
 
 
-def _unread() -> bytes:
-    raise AssertionError("a plan reads nothing")
-
-
 class Streamed(NamedTuple):
     """A member that is in the archive."""
 
@@ -146,29 +137,22 @@ class Streamed(NamedTuple):
     def listed(self) -> dict[str, Any]:
         """As `info_list` has it."""
         return {
-            **self._common(),
+            "name": self.info.filename,
+            "size": self.info.file_size,
+            "compressed_size": self.info.compress_size,
             "datetime": self.info.date_time,
             "is_dir": self.info.is_dir(),
+            "CRC": self.info.CRC,
+            "compress_type": self.info.compress_type,
+            "compress_level": self.level,
             "streamed": True,
         }
 
     def listed_as_before(self) -> dict[str, Any]:
         """As `get_info` has it."""
-        return {
-            **self._common(),
-            "datetime": datetime(*self.info.date_time).isoformat(),
-            "extract_version": self.info.extract_version,
-        }
-
-    def _common(self) -> dict[str, Any]:
-        return {
-            "name": self.info.filename,
-            "size": self.info.file_size,
-            "compressed_size": self.info.compress_size,
-            "CRC": self.info.CRC,
-            "compress_type": self.info.compress_type,
-            "compress_level": self.level,
-        }
+        listed = {key: value for key, value in self.listed().items() if key not in ("is_dir", "streamed")}
+        listed["datetime"] = datetime(*self.info.date_time).isoformat()
+        return {**listed, "extract_version": self.info.extract_version}
 
 
 class MissingModuleError(ImportError, RuntimeError):
