@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from tests.compat.test_zipstream import infos
+from zipstream_adapter.compat import zipfly64, zipstreamer
 from zipstream_adapter.compat.aiozipstream import ZipStream
+from zipstream_adapter.compat.push import ZipStreamer
 from zipstream_adapter.compat.spideroak import ZipStream as SpiderOak
 from zipstream_adapter.compat.zipstream import ZipFile
 
@@ -33,7 +36,9 @@ def test_a_files_date_is_what_the_clock_showed_and_the_instant(mtime: int, zone:
     os.utime(path, (mtime, mtime))
     z = ZipFile()
     z.write(path)
-    for data in (b"".join(z), b"".join(ZipStream([{"file": path}]).stream()), b"".join(SpiderOak(path))):
+    fly = zipfly64.ZipFly([zipfly64.LocalFile(path, "f")])
+    made = (z, ZipStream([{"file": path}]).stream(), SpiderOak(path), fly.stream())
+    for data in (b"".join(chunks) for chunks in made):
         (info,) = infos(data).values()
         assert 1980 <= info.date_time[0] <= 2107
         if mtime == SEPTEMBER:
@@ -46,3 +51,36 @@ def test_a_given_date_is_kept_as_it_is(zone: str) -> None:
     z.writestr("a", b"A", date_time=(2001, 2, 3, 4, 5, 6))
     (info,) = infos(b"".join(z)).values()
     assert (info.date_time, info.extra) == ((2001, 2, 3, 4, 5, 6), b"")
+
+
+def pushed() -> bytes:
+    archive = ZipStreamer()
+    archive.put_file("a")
+    archive.write(b"A")
+    archive.flush()
+    archive.close()
+    return archive.read()
+
+
+def of_a_file_object() -> bytes:
+    file = zipstreamer.ZipFile("a", 1, lambda: BytesIO(b"A"), None, None)
+    return b"".join(zipstreamer.ZipStream([file]).generate())
+
+
+def of_a_generator() -> bytes:
+    file = zipfly64.GenFile("a", (chunk for chunk in [b"A"]))
+    return b"".join(zipfly64.ZipFly([file]).stream())
+
+
+def of_a_stream() -> bytes:
+    return b"".join(ZipStream([{"stream": [b"A"], "name": "a"}]).stream())
+
+
+@pytest.mark.parametrize("make", [pushed, of_a_file_object, of_a_generator, of_a_stream])
+def test_the_default_date_is_now_by_the_clock_and_as_an_instant(make: Callable[[], bytes], zone: str) -> None:
+    before = int(time.time())
+    (info,) = infos(make()).values()
+    instant = int.from_bytes(info.extra[5:9], "little")
+    assert before <= instant <= time.time()
+    shown = time.localtime(instant)[:6]
+    assert info.date_time == (*shown[:5], shown[5] // 2 * 2)

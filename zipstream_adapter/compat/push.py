@@ -22,6 +22,7 @@ from ..dates import LocalTime, default_date
 from ..describe import describe
 from ..errors import OptionError, StreamStateError
 from ..sink import FileSink
+from .clock import by_clock
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -51,8 +52,12 @@ class ZipStreamer:
         self._member: MemberWriter | None = None
 
     def put_file(self, name: str, date_time: tuple[int, ...] | None = None) -> None:
-        """Begin a member. date_time: (year, month, day, hour, minute, second), kept as it is; None for now, in UTC."""
-        info = describe(name, _date(date_time), _MODE, ZIP_STORED, timestamps=True)
+        """Begin a member. date_time: (year, month, day, hour, minute, second), kept as it is; None for now, by this
+        machine's clock.
+        """
+        dated: dict[str, Any] = {"modified": _date(date_time)} if date_time is not None else by_clock(default_date())
+        info = describe(name, dated["modified"], _MODE, ZIP_STORED, timestamps=True)
+        info.extra += dated.get("extra", b"")
         self._member = self.zipfile.begin(info)
         self.current_file = info
 
@@ -84,10 +89,8 @@ class ZipStreamer:
         return self._member
 
 
-def _date(date_time: tuple[int, ...] | None) -> datetime:
+def _date(date_time: tuple[int, ...]) -> datetime:
     """Of a tuple nobody knows the zone, so that it is no instant."""
-    if date_time is None:
-        return default_date()
     try:
         year, month, day, hour, minute, second = date_time[:6]
         return LocalTime(year, month, day, hour, minute, second)

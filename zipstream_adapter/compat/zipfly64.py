@@ -6,7 +6,7 @@ As there, names that are taken are numbered, and neither a `ZipFly` nor a file c
 - A size that is told comes true: of deflated data there is none (RuntimeError); there, it was that of stored data.
 - At an offset, declared data before it is not asked for; a local file is read once where its CRC-32 is needed.
 - A local file that changes while it is read, and an offset too large, raise.
-- Absolute names, ``..``, drives and backslashes are made relative and plain. Dates are UTC; files keep their modes.
+- Absolute names, ``..``, drives and backslashes are made relative and plain. Files keep their modes.
 - After a failure nothing more leaves. `validate_crc=False` lets no wrong CRC-32 into an archive.
 - `async_stream` takes plain generators, too.
 """

@@ -8,14 +8,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing, closing
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED
 
 from ..checksum import fastest_crc32
+from ..dates import date_of, to_utc
 from ..entry import Entry
 from ..errors import IntegrityError
+from .clock import by_clock
 
 consts = SimpleNamespace(
     NO_COMPRESSION=ZIP_STORED,
@@ -141,10 +144,15 @@ class BaseFile(ABC):
             raise KeyError(f"Unknown compression method in compressor: {self._method}")
         extra = self._payload and consts.CUSTOM_EXTRA_FIELD_SIGNATURE + struct.pack("<H", len(self._payload))
         options = {"compression": self._method, "level": _LEVEL if self._method else None, **self._stated()}
-        return Entry(self._name, None if self._name.endswith("/") else source, extra=extra + self._payload, **options)
+        dated = by_clock(self._instant())
+        dated["extra"] = dated.get("extra", b"") + extra + self._payload
+        return Entry(self._name, None if self._name.endswith("/") else source, **dated, **options)
+
+    def _instant(self) -> datetime:
+        return to_utc(self.modification_time)
 
     def _stated(self) -> dict[str, Any]:
-        return {"size": self.predicted_size, "crc32": self.predicted_crc, "modified": self.modification_time}
+        return {"size": self.predicted_size, "crc32": self.predicted_crc}
 
     def use(self, find: Callable[[], Found | None]) -> None:
         """Take it for an archive, once. find: what it has become there."""
@@ -262,6 +270,9 @@ class LocalFile(BaseFile):
 
     def _stated(self) -> dict[str, Any]:
         return {} if self._is_plain else super()._stated()  # the file itself says it
+
+    def _instant(self) -> datetime:
+        return date_of(os.stat(self._file_path)) if self._is_plain else super()._instant()
 
     @property
     def is_known(self) -> bool:

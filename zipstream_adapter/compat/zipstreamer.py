@@ -7,7 +7,7 @@ As there, every member is stored, with a data descriptor and its date as UTC sec
 - After any failure nothing more leaves, not even from a `generate()` that is begun anew within it.
 - `size()` keeps the files of a generator; there, `generate()` had none left, and made an empty archive.
 - A ``read()`` that gives None raises; there, it cut the member.
-- Dates that know their zone are converted to UTC, and the default is now in UTC; there, local time was passed for it.
+- The UTC seconds of dates that know their zone, and of the default, are true; there, local time was passed for UTC.
 - Dates the format cannot say, empty names, and directories with data raise; a name in bytes is flagged as what it is.
 """
 
@@ -29,6 +29,7 @@ from ..plan import PlannedArchive
 from ..quick import StreamArchive
 from ..records import DOS_DIRECTORY
 from ..source import OpenSource
+from .clock import by_clock
 
 __all__ = [
     "FileNameTooLong",
@@ -72,7 +73,8 @@ class ZipFile(NamedTuple):
         filename: its name; a directory's ends in ``/``.
         size: bytes of data; None where they are not known, and `ZipStream.size` is not asked for.
         create_fp: a function that returns a binary file object, which is closed; None for what has no data.
-        datetime: a datetime (a naive one is UTC), a `time.struct_time` likewise, or None for now.
+        datetime: a datetime (a naive one is UTC), a `time.struct_time` likewise, or None for now, by this machine's
+            clock. Shown as it is, and kept as UTC seconds beside that.
         comment: bytes, or None.
     """
 
@@ -204,14 +206,14 @@ def _info(item: ZipFile) -> ZipInfo:
         raise FileNameTooLong(f"file {name[:60] + '…'!r}: its name has more than {MAX_NAME} bytes")
     if isinstance(item.comment, str):
         raise ZipFileBytesRequired(f"file {name!r}: comment={item.comment!r}: give bytes, as in 'text'.encode()")
-    date = _date(item.datetime)
-    info = ZipInfo(name, date.timetuple()[:6])
+    shown, instant = _dates(item.datetime)
+    info = ZipInfo(name, shown.timetuple()[:6])
     info.filename = name
     info.create_system = 0
     info.external_attr = DOS_DIRECTORY if name.endswith("/") else 0
     info.compress_type = ZIP_STORED
     info.comment = item.comment or b""
-    info.extra = extended_timestamp(date)
+    info.extra = extended_timestamp(instant)
     return info
 
 
@@ -225,7 +227,11 @@ def _text(name: str | bytes) -> str:
         return name.decode("cp437")
 
 
-def _date(value: dates.datetime | struct_time | None) -> dates.datetime:
+def _dates(value: dates.datetime | struct_time | None) -> tuple[dates.datetime, dates.datetime]:
+    """The date as a clock shows it, and the instant that it is."""
     if value is None:
-        return default_date()
-    return to_utc(value if isinstance(value, dates.datetime) else tuple(value[:6]))
+        now = default_date()
+        return by_clock(now)["modified"], now
+    if isinstance(value, dates.datetime):
+        return value, to_utc(value)
+    return (to_utc(tuple(value[:6])),) * 2
