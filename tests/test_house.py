@@ -51,22 +51,22 @@ ORDER: list[set[str]] = [
     {
         "cli",
         "compat.clock",
-        "compat.django_zip_stream",
-        "compat.push",
+        "compat.contexts",
         "compat.stream_zip_errors",
-        "compat.zipfly64_files",
         "compat.zipstream_ng_members",
-        "compat.zipstreamer",
     },
     {
         "compat.aiozipstream",
+        "compat.django_zip_stream",
+        "compat.push",
         "compat.spideroak",
         "compat.stream_zip_members",
-        "compat.zipfly64",
+        "compat.zipfly64_files",
         "compat.zipstream",
         "compat.zipstream_ng_bytes",
+        "compat.zipstreamer",
     },
-    {"compat.stream_zip", "compat.zipstream_ng"},
+    {"compat.stream_zip", "compat.zipfly64", "compat.zipstream_ng"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}

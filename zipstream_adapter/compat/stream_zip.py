@@ -4,7 +4,7 @@ Names, signatures, defaults, errors, dates (the clock's own, and the instant bes
 than there:
 
 - A source's failure ends the archive, as there; sources and `files` are closed then, and when the consumer goes.
-- `async_stream_zip` awaits on the event loop and works on shared threads; the context is the one of whoever iterates.
+- `async_stream_zip` awaits on the event loop and works on shared threads; `files` sees a copy of the context, as there.
 - Members are deflated on several cores and, with the extra ``fast``, by faster engines, unless `get_compressobj` is
   given: that makes the compressors for ZIP_32 and ZIP_64 then.
 - Directories and empty members have complete headers and no descriptor; ASCII names no UTF-8 flag.

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import struct
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Iterator
 from contextlib import aclosing, closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zipfile import ZIP_DEFLATED, ZIP_STORED
+from zipfile import (  # type: ignore[attr-defined]
+    ZIP_DEFLATED,
+    ZIP_STORED,
+    structCentralDir,
+)
 
 from ..checksum import fastest_crc32
 from ..coding import Coding
@@ -18,6 +23,7 @@ from ..entry import Entry
 from ..errors import CRC32MismatchError, OptionError, SizeMismatchError, Zip64RequiredError
 from ..records import LIMIT16, LIMIT32
 from ..source import close_of
+from .contexts import OwnContext
 from .stream_zip_errors import (
     CentralDirectoryNumberOfEntriesOverflowError,
     CentralDirectorySizeOverflowError,
@@ -36,6 +42,8 @@ if TYPE_CHECKING:
 
 # From here on, what deflate makes of data that it cannot compress may have 4 GiB.
 _MAY_NEED_ZIP64 = 4293656842
+# APPNOTE 4.3.12: a row of the directory, without its name.
+_ROW_SIZE = struct.calcsize(structCentralDir)
 # What zlib takes for its default.
 _ZLIB_DEFAULT = (-1, 6)
 
@@ -201,6 +209,7 @@ class Members:
         self._data: Any = _Known([], 0)  # of the member that is being written
         self._declared = 0
         self._count = self._finished = 0
+        self._rows = 0  # bytes of the directory, without extras
         self._written = 0  # where in the archive the last member ended
         self._strict = True  # no member so far allows zip64
         self._over = False
@@ -232,9 +241,10 @@ class Members:
         self._over = True
 
     async def async_entries(self, files: AsyncIterable[Any]) -> AsyncGenerator[Entry, None]:
-        """Likewise."""
+        """Likewise. `files` has a context of its own, of which their data sees nothing."""
+        within = OwnContext()
         try:
-            async for name, modified_at, mode, method, chunks in files:
+            async for name, modified_at, mode, method, chunks in _within(within, files):
                 self._begin(name, method)
                 is_async = hasattr(chunks, "__aiter__")
                 data: Any = _AsyncData(chunks) if is_async else _Data(chunks)
@@ -243,7 +253,7 @@ class Members:
                 yield self._entry(name, modified_at, mode, method, data)
         finally:
             if hasattr(files, "aclose"):
-                await files.aclose()
+                await within(files.aclose())
         self._over = True
 
     def _begin(self, name: str, method: Method) -> None:
@@ -260,6 +270,9 @@ class Members:
                 f"entry {name!r} is member number {self._count + 1}, which needs zip64: use ZIP_AUTO(size) or ZIP_64"
             )
         self._count += 1
+        self._rows += _ROW_SIZE + size
+        if self._strict and self._rows > LIMIT32:
+            raise self._too_large_directory()
 
     def _entry(self, name: str, modified_at: datetime, mode: int, method: Method, data: Any) -> Entry:
         self._data, self._declared = data, method.size or 0
@@ -297,9 +310,12 @@ class Members:
                     f"{progress.members} members have {self._written} bytes: what is behind them needs zip64"
                 )
         elif self._over and self._strict and progress.written - self._written > LIMIT32:
-            raise CentralDirectorySizeOverflowError(
-                f"the central directory of {progress.members} members has 4 GiB or more, which needs zip64"
-            )
+            raise self._too_large_directory()
+
+    def _too_large_directory(self) -> Exception:
+        return CentralDirectorySizeOverflowError(
+            f"the central directory of {self._count} members has 4 GiB or more, which needs zip64"
+        )
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -320,6 +336,16 @@ class Members:
         if max(self._data.size, self._declared) >= LIMIT32:
             return UncompressedSizeOverflowError
         return CompressedSizeOverflowError
+
+
+async def _within(context: OwnContext, items: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
+    iterator = aiter(items)
+    while True:
+        try:
+            item = await context(anext(iterator))
+        except StopAsyncIteration:
+            return
+        yield item
 
 
 def _known(data: _Data) -> _Known:
