@@ -147,6 +147,8 @@ def _entry(item: Any, found: os.stat_result | None = None) -> Entry:
 def _unused(item: Mapping[str, Any]) -> Any:
     """The dict's stream, where it was not read before."""
     source = item["stream"]
+    if os.fspath(item["name"]).endswith("/") and isinstance(source, Iterable):
+        return next(filter(None, source), None)  # nothing, of a directory
     if isinstance(source, GeneratorType | AsyncGeneratorType):
         frame = source.gi_frame if isinstance(source, GeneratorType) else source.ag_frame
         if frame is None:

@@ -40,12 +40,13 @@ from ..sink import FileSink
 from ..source import OpenSource
 from .clock import by_clock, by_fields
 
-__all__ = ["ZIP64_LIMIT", "ZIP_BZIP2", "ZIP_DEFLATED", "ZIP_LZMA", "ZIP_STORED", "ZipFile", "ZipInfo"]
+__all__ = ["ZIP64_LIMIT", "ZIP_BZIP2", "ZIP_DEFLATED", "ZIP_LZMA", "ZIP_STORED", "PointerIO", "ZipFile", "ZipInfo"]
 
 ZIP64_LIMIT = (1 << 31) - 1  # where zipstream sees one; zip64 is used from 4 GiB on
 
 _PATIENCE = 0.1  # seconds that small pieces wait to be joined
 _ZIP64_HINT = (1 << 32) - 1
+_MODE = 0o600
 
 
 class ModeError(OptionError, RuntimeError):
@@ -54,6 +55,39 @@ class ModeError(OptionError, RuntimeError):
 
 class ClosedError(StreamClosedError, RuntimeError):
     """The archive is closed already."""
+
+
+class PointerIO:
+    """A file object that hands back what it is given, and only counts it. As a ZipFile's `fileobj` it is like None."""
+
+    def __init__(self, mode: str = "wb") -> None:
+        if mode != "wb":
+            raise ModeError(f"mode={mode!r}: zipstream.PointerIO() requires mode 'wb'")
+        self.mode = mode
+        self.closed = False
+        self._position = 0
+
+    def write(self, data: bytes | str) -> bytes:
+        """Count `data` (text as UTF-8), and return it."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        if isinstance(data, str):
+            data = data.encode("utf-8")
+        if not isinstance(data, bytes):
+            raise TypeError(f"{data!r}: give bytes, not {type(data).__name__}")
+        self._position += len(data)
+        return data
+
+    def tell(self) -> int:
+        """Bytes written."""
+        return self._position
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Take no more."""
+        self.closed = True
 
 
 class _Job:
@@ -78,15 +112,15 @@ class _Job:
             return Entry(name + "/" if is_dir else name, self._source, compression=self._method)
         dated = by_clock(default_date()) if self._date is None else by_fields(tuple(self._date)[:6])
         source = _left_open(self._source)
-        return Entry(name, source, mode=0o600, compression=self._method, zip64=self._zip64, **dated)
+        return Entry(name, source, mode=_MODE, compression=self._method, zip64=self._zip64, **dated)
 
 
 class ZipFile(StreamingZipFile):
     """A `zipfile.ZipFile` that queues what is written to it, and is iterated over for its bytes.
 
     Args:
-        fileobj: None; or where the bytes go as they are made: a path, or an object that can ``write``. Iterating then
-            yields how many.
+        fileobj: None, or a PointerIO; or where the bytes go as they are made: a path, or an object that can ``write``.
+            Iterating then yields how many.
         mode: "w".
         compression: for members that do not say, as `zipfile` has it.
         allowZip64: of no effect: zip64 is used where it is needed.
@@ -99,7 +133,7 @@ class ZipFile(StreamingZipFile):
     ) -> None:
         if mode != "w":
             raise ModeError(f"mode={mode!r}: zipstream.ZipFile() requires mode 'w'")
-        super().__init__(fileobj, "w", compression, lookahead=0)
+        super().__init__(None if isinstance(fileobj, PointerIO) else fileobj, "w", compression, lookahead=0)
         self.paths_to_write: deque[_Job] = deque()
         self._source: OpenSource | None = None  # of the member that is being written
         self._handed = self.sink.tell()
@@ -201,6 +235,8 @@ class ZipFile(StreamingZipFile):
         assert entry.modified is not None
         info = describe(entry.name, entry.modified, entry.mode, self.compression, timestamps=True)
         amend(info, entry)
+        if facts is None:
+            info.external_attr = _MODE << 16  # without a file's type, as there
         if info.filename in self.NameToInfo:
             warnings.warn(f"Duplicate name: {info.filename!r}", stacklevel=2)
         return self.begin(info, size=source.size, zip64=entry.zip64, pinned=facts is not None)
