@@ -57,18 +57,9 @@ def test_ng_keys_of_the_list_are_in_their_order() -> None:
     stream.add(b"a", "a")
     list(stream.file())
     stream.add(b"b", "b")
-    keys = [
-        "name",
-        "size",
-        "compressed_size",
-        "datetime",
-        "is_dir",
-        "CRC",
-        "compress_type",
-        "compress_level",
-        "streamed",
-    ]
-    assert [list(listed) for listed in stream.info_list()] == [keys, keys]
+    listed = [" ".join(member) for member in stream.info_list()]
+    assert listed == ["name size compressed_size datetime is_dir CRC compress_type compress_level streamed"] * 2
+    list(stream)
 
 
 # zipstream
