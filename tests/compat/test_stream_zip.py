@@ -255,13 +255,6 @@ def test_what_is_refused() -> None:
     assert infos(made(member("file", ZIP_AUTO(1, level=-1))))
 
 
-def test_a_password_is_refused_before_anything_leaves() -> None:
-    with pytest.raises(NotImplementedError, match="encryption is not built yet"):
-        stream_zip((), password="secret")
-    with pytest.raises(NotImplementedError, match="encryption is not built yet"):
-        async_stream_zip(later(()), password="secret")
-
-
 def test_own_compressors_are_used_for_32_and_64_only() -> None:
     asked = []
 

@@ -12,18 +12,20 @@ than there:
 - Data of a wrong size raises before its last byte leaves, and the error says which entry it was.
 - Data in a directory is refused; a mode without a file type gets the one that the name says.
 - The errors are this package's, too: ``except zipstream_adapter.ZipStreamError`` catches them.
-- `password` is refused: encryption is not built yet.
+- With a `password`, directories are not encrypted: they have no data.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..aio import AsyncZipStream
+from ..coding import Coding
 from ..stream import ZipStream
 from .stream_zip_errors import (
     CentralDirectoryNumberOfEntriesOverflowError,
@@ -38,7 +40,6 @@ from .stream_zip_errors import (
     ZipIntegrityError,
     ZipOverflowError,
     ZipValueError,
-    refused_password,
 )
 from .stream_zip_members import (
     NO_COMPRESSION_32,
@@ -49,7 +50,11 @@ from .stream_zip_members import (
     Members,
     Method,
     OwnDeflate,
+    take_over,
 )
+
+if TYPE_CHECKING:
+    from ..archive import StreamingZipFile
 
 __all__ = [
     "NO_COMPRESSION_32",
@@ -99,15 +104,14 @@ def stream_zip(
         chunk_size: bytes of each chunk; only the first ones of a member, and the last, may be smaller.
         get_compressobj: makes a compressor, with ``compress`` and ``flush``, for each ZIP_32 and ZIP_64 member.
         extended_timestamps: whether members have their date as UTC seconds, too.
-        password, get_crypto_random: not None is refused; not used.
+        password: what members with data are encrypted with, by AES-256 as WinZip defines it (extra ``crypto``).
+        get_crypto_random: gives each member's salt: so many random bytes.
 
     Raises: a ZipError of this module, or whatever a source raises, with a note naming the entry.
     """
-    refused_password(password)
     members = Members(extended_timestamps, own_level=None if _is_own(get_compressobj) else 9)
-    stream = ZipStream(members.entries(files), **members.options(chunk_size))
-    if _is_own(get_compressobj):
-        OwnDeflate(get_compressobj).take_over(stream._producer.archive)
+    stream = ZipStream(members.entries(files), password=password, **members.options(chunk_size))
+    _take_over(stream._producer.archive, get_compressobj, get_crypto_random)
     return _chunks(stream, members, chunk_size)
 
 
@@ -123,12 +127,21 @@ def async_stream_zip(
 
     An iterable of data that is not asynchronous is read on a thread.
     """
-    refused_password(password)
     members = Members(extended_timestamps, own_level=None if _is_own(get_compressobj) else 9)
-    stream = AsyncZipStream(members.async_entries(files), **members.options(chunk_size))
-    if _is_own(get_compressobj):
-        OwnDeflate(get_compressobj).take_over(stream._producer.archive)
+    stream = AsyncZipStream(members.async_entries(files), password=password, **members.options(chunk_size))
+    _take_over(stream._producer.archive, get_compressobj, get_crypto_random)
     return _async_chunks(stream, members, chunk_size)
+
+
+def _take_over(
+    archive: StreamingZipFile, get_compressobj: Callable[[], Any], get_crypto_random: Callable[[int], bytes]
+) -> None:
+    """Have what was given used, where it is not the default."""
+    salt = os.urandom if get_crypto_random is secrets.token_bytes else get_crypto_random
+    if _is_own(get_compressobj):
+        take_over(archive, OwnDeflate(get_compressobj, salt))
+    elif salt is not os.urandom:
+        take_over(archive, Coding(salt=salt))
 
 
 def _is_own(get_compressobj: Callable[[], Any]) -> bool:

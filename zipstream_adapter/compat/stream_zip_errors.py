@@ -7,11 +7,10 @@
         ├── ZipIntegrityError
         │   ├── CRC32IntegrityError
         │   └── UncompressedSizeIntegrityError
-        ├── ZipOverflowError (OverflowError)
-        │   ├── UncompressedSizeOverflowError, CompressedSizeOverflowError, OffsetOverflowError
-        │   ├── CentralDirectorySizeOverflowError, CentralDirectoryNumberOfEntriesOverflowError
-        │   └── NameLengthOverflowError
-        └── EncryptionError (NotImplementedError)
+        └── ZipOverflowError (OverflowError)
+            ├── UncompressedSizeOverflowError, CompressedSizeOverflowError, OffsetOverflowError
+            ├── CentralDirectorySizeOverflowError, CentralDirectoryNumberOfEntriesOverflowError
+            └── NameLengthOverflowError
 """
 
 from __future__ import annotations
@@ -65,15 +64,3 @@ class CentralDirectoryNumberOfEntriesOverflowError(ZipOverflowError):
 
 class NameLengthOverflowError(ZipOverflowError):
     """A name has more than 65,535 bytes in UTF-8."""
-
-
-class EncryptionError(ZipValueError, NotImplementedError):
-    """Encryption was asked for."""
-
-
-def refused_password(password: str | None) -> None:
-    """Refuse to leave data unencrypted that was to be encrypted."""
-    if password is not None:
-        raise EncryptionError(
-            "password=…: encryption is not built yet. Leave the password out, or encrypt the data before it is added"
-        )

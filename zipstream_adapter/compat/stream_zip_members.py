@@ -38,6 +38,7 @@ from .stream_zip_errors import (
 
 if TYPE_CHECKING:
     from ..archive import StreamingZipFile
+    from ..encryption import Salt
     from ..options import Progress
 
 # From here on, what deflate makes of data that it cannot compress may have 4 GiB.
@@ -182,19 +183,20 @@ class _Member(Entry):
 class OwnDeflate(Coding):
     """A coding whose compressors, where no level is said, are those of `get_compressobj`."""
 
-    def __init__(self, get_compressobj: Callable[[], Any]) -> None:
-        super().__init__()
+    def __init__(self, get_compressobj: Callable[[], Any], salt: Salt) -> None:
+        super().__init__(salt=salt)
         self._get_compressobj = get_compressobj
-
-    def take_over(self, archive: StreamingZipFile) -> None:
-        """Be the coding of an archive that is empty yet."""
-        archive.coding.close()
-        archive.coding = self
 
     def compressor(self, method: int, level: int | None = None) -> Any:
         if method == ZIP_DEFLATED and level is None:
             return self._get_compressobj()
         return super().compressor(method, level)
+
+
+def take_over(archive: StreamingZipFile, coding: Coding) -> None:
+    """Have an archive that is empty yet coded by `coding`."""
+    archive.coding.close()
+    archive.coding = coding
 
 
 class Members:
