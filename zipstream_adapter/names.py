@@ -36,6 +36,14 @@ def check_storable(name: str) -> None:
         )
 
 
+def _is_storable(name: str) -> bool:
+    try:
+        check_storable(name)
+    except UnsafeNameError:
+        return False
+    return True
+
+
 def check_safe(name: str) -> None:
     """Refuse a name that a careless reader would extract outside of its directory, or under another name."""
     fault = _fault(name)
@@ -100,6 +108,7 @@ class NameRegistry:
         check_choice("names", names, get_args(NamePolicy))
         check_choice("duplicates", duplicates, get_args(DuplicatePolicy))
         self._names = names
+        self._takes_all = names == "allow" and duplicates == "allow"
         self._duplicates = duplicates
         self._root: _Directory = {}
         self._head, self._place = "", self._root  # the directory that `take_plain` was in last
@@ -141,6 +150,8 @@ class NameRegistry:
 
     def take_plain(self, name: str) -> bool:
         """Take a file's `name` at once, where it plainly is as it should be and free; else False: ask `resolve`."""
+        if self._takes_all:
+            return name[-1:] != "/" and _is_storable(name)
         head, slash, last = name.rpartition("/")
         if not _PLAIN.fullmatch(last) or len(name) > MAX_NAME or (slash and not head):
             return False
@@ -151,6 +162,16 @@ class NameRegistry:
                 return False
             self._place[last] = None
         return True
+
+    def is_plainly_free(self, name: str) -> bool:
+        """Whether `take_plain` would take it; nothing is taken."""
+        if self._takes_all:
+            return name[-1:] != "/" and _is_storable(name)
+        head, slash, last = name.rpartition("/")
+        if head == self._head and _PLAIN.fullmatch(last) and len(name) <= MAX_NAME:
+            return (not slash or bool(head)) and (self._duplicates == "allow" or last not in self._place)
+        is_plain = len(name) <= MAX_NAME and all(map(_PLAIN.fullmatch, name.split("/")))
+        return is_plain and (self._duplicates == "allow" or self._clash(name) is None)
 
     def _go_to(self, head: str) -> bool:
         """Make the directory `head` the one that `take_plain` is in; False where it is not plain, or a file."""

@@ -21,6 +21,7 @@ import secrets
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ..aio import AsyncZipStream
@@ -104,10 +105,9 @@ def stream_zip(
     Raises: a ZipError of this module, or whatever a source raises, with a note naming the entry.
     """
     refused_password(password)
-    members = Members(extended_timestamps, own_level=None if _is_own(get_compressobj) else 9)
-    stream = ZipStream(members.entries(files), **members.options(chunk_size))
-    if _is_own(get_compressobj):
-        OwnDeflate(get_compressobj).take_over(stream._producer.archive)
+    members, options = _members(chunk_size, get_compressobj, extended_timestamps)
+    stream = ZipStream(members.entries(files), **options)
+    members.place = lambda: stream.next_offset
     return _chunks(stream, members, chunk_size)
 
 
@@ -124,15 +124,19 @@ def async_stream_zip(
     An iterable of data that is not asynchronous is read on a thread.
     """
     refused_password(password)
-    members = Members(extended_timestamps, own_level=None if _is_own(get_compressobj) else 9)
-    stream = AsyncZipStream(members.async_entries(files), **members.options(chunk_size))
-    if _is_own(get_compressobj):
-        OwnDeflate(get_compressobj).take_over(stream._producer.archive)
+    members, options = _members(chunk_size, get_compressobj, extended_timestamps)
+    stream = AsyncZipStream(members.async_entries(files), **options)
+    members.place = lambda: stream.next_offset
     return _async_chunks(stream, members, chunk_size)
 
 
-def _is_own(get_compressobj: Callable[[], Any]) -> bool:
-    return get_compressobj is not _default_compressobj
+def _members(
+    chunk_size: int, get_compressobj: Callable[[], Any], extended_timestamps: bool
+) -> tuple[Members, dict[str, Any]]:
+    """The members, and the options of a stream of them."""
+    is_own = get_compressobj is not _default_compressobj
+    members = Members(extended_timestamps, own_level=None if is_own else 9)
+    return members, members.options(chunk_size, partial(OwnDeflate, get_compressobj) if is_own else None)
 
 
 def _chunks(stream: ZipStream, members: Members, chunk_size: int) -> Generator[bytes, None, None]:

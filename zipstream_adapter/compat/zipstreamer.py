@@ -23,11 +23,11 @@ from ..dates import default_date, extended_timestamp, to_utc
 from ..entry import Entry
 from ..errors import EntryError, EntryTypeError, LimitError, StreamStateError, ZipStreamError
 from ..names import MAX_NAME
+from ..notes import note_on
 from ..options import Options
-from ..pipeline import note_on
 from ..plan import PlannedArchive
-from ..quick import StreamArchive
 from ..records import DOS_DIRECTORY
+from ..small import StreamArchive
 from ..source import OpenSource
 
 __all__ = [
