@@ -36,7 +36,8 @@ def check_storable(name: str) -> None:
         )
 
 
-def _is_storable(name: str) -> bool:
+def is_storable(name: str) -> bool:
+    """Whether `check_storable` has nothing to say."""
     try:
         check_storable(name)
     except UnsafeNameError:
@@ -92,6 +93,11 @@ def repaired(name: str) -> str:
 # A directory's children by name; a file is None. A directory that has an entry of its own is marked so.
 _Directory = dict[object, "_Directory | None"]
 _STATED = object()
+
+
+def is_plain(name: str) -> bool:
+    """Whether no policy has anything to say about a file's `name`, but for its length."""
+    return all(map(_PLAIN.fullmatch, name.split("/")))
 
 
 class _Clash(NamedTuple):
@@ -151,7 +157,7 @@ class NameRegistry:
     def take_plain(self, name: str) -> bool:
         """Take a file's `name` at once, where it plainly is as it should be and free; else False: ask `resolve`."""
         if self._takes_all:
-            return name[-1:] != "/" and _is_storable(name)
+            return name[-1:] != "/" and is_storable(name)
         head, slash, last = name.rpartition("/")
         if not _PLAIN.fullmatch(last) or len(name) > MAX_NAME or (slash and not head):
             return False
@@ -166,7 +172,7 @@ class NameRegistry:
     def is_plainly_free(self, name: str) -> bool:
         """Whether `take_plain` would take it; nothing is taken."""
         if self._takes_all:
-            return name[-1:] != "/" and _is_storable(name)
+            return name[-1:] != "/" and is_storable(name)
         head, slash, last = name.rpartition("/")
         if head == self._head and _PLAIN.fullmatch(last) and len(name) <= MAX_NAME:
             return (not slash or bool(head)) and (self._duplicates == "allow" or last not in self._place)

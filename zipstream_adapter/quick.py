@@ -193,7 +193,11 @@ class QuickMembers:
         if facts is not None:
             date, mode = date or facts.modified, facts.mode if mode is None else mode
         date = date or self._default_date()
-        if date is None or not self._names.take_plain(name):
+        if date is None:
+            return False
+        if date.microsecond:  # which no record says
+            date = date.replace(microsecond=0)
+        if not self._names.take_plain(name):
             return False
         about = date, type(date) is LocalTime, 0o644 if mode is None else mode, extra
         look = self._look

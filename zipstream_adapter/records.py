@@ -7,7 +7,6 @@ Sections are those of PKWARE's APPNOTE.TXT.
 
 from __future__ import annotations
 
-import copy
 import struct
 from collections.abc import Iterator
 from zipfile import ZIP_BZIP2, ZipInfo
@@ -113,9 +112,9 @@ class Template:
         whole, row = local_header(info, zip64=self._zip64), directory_row(info, zip64=self._zip64)
         # All up to the date is the same in each (4.3.7, 4.3.12).
         self._local, self._row = whole[: _LOCAL.size - self._LOCAL_REST.size], row[: _ROW.size - self._ROW_REST.size]
-        info = copy.copy(info)
         info.header_offset = LIMIT32
         self._wide_row = directory_row(info, zip64=self._zip64)[: _ROW.size - self._ROW_REST.size]
+        info.header_offset = 0
         self._attributes = info.internal_attr, info.external_attr
         self._extra = without_zip64(info.extra)
         self._has_descriptor = bool(info.flag_bits & DESCRIPTOR_FLAG)

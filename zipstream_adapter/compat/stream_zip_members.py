@@ -267,6 +267,8 @@ class Members:
 
 def _known(chunks: Any) -> bytes:
     """All of the data, which is closed."""
+    if type(chunks) in (list, tuple):
+        return b"".join([_kept(chunk) for chunk in chunks])
     with ExitStack() as stack:
         for thing in (chunks, iterator := iter(chunks)):
             close = close_of(thing)

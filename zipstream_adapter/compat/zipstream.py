@@ -28,17 +28,17 @@ from types import GeneratorType, TracebackType
 from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipInfo
 
-from ..archive import StreamingZipFile
 from ..compress import METHODS
-from ..dates import default_date
 from ..describe import amend, describe
 from ..entry import Entry, path_of
 from ..errors import OptionError, StreamClosedError
 from ..member import MemberWriter
-from ..names import repaired
+from ..names import is_plain, is_storable, repaired
 from ..sink import FileSink
-from ..source import OpenSource
-from .clock import by_clock, by_fields
+from ..source import OpenSource, read_small
+from ..taken import take
+from .clock import by_clock, by_fields, now_by_clock
+from .small_members import ListedArchive, SmallOnes, about
 
 __all__ = ["ZIP64_LIMIT", "ZIP_BZIP2", "ZIP_DEFLATED", "ZIP_LZMA", "ZIP_STORED", "ZipFile", "ZipInfo"]
 
@@ -76,12 +76,12 @@ class _Job:
         if isinstance(self._source, os.PathLike):
             is_dir = os.path.isdir(self._source)
             return Entry(name + "/" if is_dir else name, self._source, compression=self._method)
-        dated = by_clock(default_date()) if self._date is None else by_fields(tuple(self._date)[:6])
+        dated = now_by_clock() if self._date is None else by_fields(tuple(self._date)[:6])
         source = _left_open(self._source)
         return Entry(name, source, mode=0o600, compression=self._method, zip64=self._zip64, **dated)
 
 
-class ZipFile(StreamingZipFile):
+class ZipFile(ListedArchive):
     """A `zipfile.ZipFile` that queues what is written to it, and is iterated over for its bytes.
 
     Args:
@@ -99,7 +99,9 @@ class ZipFile(StreamingZipFile):
     ) -> None:
         if mode != "w":
             raise ModeError(f"mode={mode!r}: zipstream.ZipFile() requires mode 'w'")
-        super().__init__(fileobj, "w", compression, lookahead=0)
+        super().__init__(file=fileobj, compression=compression, lookahead=0)
+        self._small = SmallOnes(self, 0)
+        self._names: set[str] = set()
         self.paths_to_write: deque[_Job] = deque()
         self._source: OpenSource | None = None  # of the member that is being written
         self._handed = self.sink.tell()
@@ -176,7 +178,10 @@ class ZipFile(StreamingZipFile):
         self._asked = time.monotonic()
         try:
             entry = job.entry()
-            source = self._source = OpenSource(entry)
+            source = self._source = self._opened(entry)
+            if source is None:
+                return
+            self._small.settle()
             try:
                 member = self._member_of(entry, source)
                 for chunk in source:
@@ -194,6 +199,36 @@ class ZipFile(StreamingZipFile):
                 exc.add_note(f"(while adding entry {job.arcname!r})")
             raise
 
+    def _opened(self, entry: Entry) -> OpenSource | None:
+        """The entry's source; None where its member is small, and is there by now."""
+        method = self.compression if entry.compression is None else entry.compression
+        limit = self._small.limit(method, None)
+        if not self._begun or not limit or entry.zip64 or entry.is_dir or not is_storable(entry.name):
+            return OpenSource(entry)
+        if isinstance(entry.source, os.PathLike):
+            found = read_small(entry.source, limit)
+            if found is None:
+                return OpenSource(entry)
+            data, facts = found
+            dated, mode = by_clock(facts.modified), facts.mode
+        else:
+            taken = take(entry, entry.source, limit, None, self._is_awaited)
+            if not taken.is_whole:
+                return taken.open()
+            data, mode = taken.data, entry.mode or 0
+            dated = {"modified": entry.modified, "extra": entry.extra}
+        self._note_name(entry.name)
+        self._small.add(entry.name, data, about(dated, mode), method)
+        return None
+
+    def _is_awaited(self, size: int) -> bool:
+        return time.monotonic() - self._asked >= _PATIENCE
+
+    def _note_name(self, name: str) -> None:
+        if name in self._names:
+            warnings.warn(f"Duplicate name: {name!r}", stacklevel=2)
+        self._names.add(name)
+
     def _member_of(self, entry: Entry, source: OpenSource) -> MemberWriter:
         facts = source.facts
         if facts is not None:
@@ -201,13 +236,13 @@ class ZipFile(StreamingZipFile):
         assert entry.modified is not None
         info = describe(entry.name, entry.modified, entry.mode, self.compression, timestamps=True)
         amend(info, entry)
-        if info.filename in self.NameToInfo:
-            warnings.warn(f"Duplicate name: {info.filename!r}", stacklevel=2)
+        self._note_name(info.filename)
         return self.begin(info, size=source.size, zip64=entry.zip64, pinned=facts is not None)
 
     def _step_to_the_end(self) -> bool:
         """Make a piece of the directory; False where that was the last."""
         if self._end is None:
+            self._small.settle()
             self._end = self.finish()
         self._finishing = True  # so that it is finish() that closes
         try:
@@ -227,6 +262,7 @@ class ZipFile(StreamingZipFile):
         return self._rest() if late or isinstance(self.sink, FileSink) else self._hand_over(self.sink.take())
 
     def _rest(self) -> Iterator[Any]:
+        self._small.settle()
         if isinstance(self.sink, FileSink):
             handed, self._handed = self._handed, self.sink.tell()
             return iter((self._handed - handed,) if self._handed > handed else ())
@@ -272,6 +308,8 @@ class ZipFile(StreamingZipFile):
 
 def _plain_name(arcname: str) -> str:
     """As zipstream has it: normal, without drive and root; and as it is not there: within its directory."""
+    if isinstance(arcname, str) and is_plain(arcname):
+        return arcname
     name = os.path.normpath(os.path.splitdrive(os.fspath(arcname))[1]).replace(os.sep, "/").lstrip("/")
     return name if name == "." else repaired(name)
 

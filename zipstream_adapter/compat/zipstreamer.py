@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime as dates
 from collections.abc import Callable, Iterable, Iterator
+from io import TextIOBase
 from time import struct_time
 from typing import Any, NamedTuple
 from zipfile import ZIP_STORED, ZipInfo
@@ -22,13 +23,14 @@ from zipfile import ZIP_STORED, ZipInfo
 from ..dates import default_date, extended_timestamp, to_utc
 from ..entry import Entry
 from ..errors import EntryError, EntryTypeError, LimitError, StreamStateError, ZipStreamError
-from ..names import MAX_NAME
+from ..names import MAX_NAME, is_storable
 from ..notes import note_on
 from ..options import Options
 from ..plan import PlannedArchive
 from ..records import DOS_DIRECTORY
 from ..small import StreamArchive
-from ..source import OpenSource
+from ..source import OpenSource, close_of
+from .small_members import SmallOnes
 
 __all__ = [
     "FileNameTooLong",
@@ -118,13 +120,19 @@ class ZipStream:
         self._refuse_if_generating("it cannot be generated a second time at once")
         self._generating = True
         archive = self._options.archive(StreamArchive)
+        small = SmallOnes(archive, 0, _described)
         try:
             for item in self.files:
                 try:
-                    yield from _add(archive, item)
+                    rest = _add_small(small, item)
+                    if rest is not None:
+                        small.settle()
+                        yield from _add(archive, rest)
                 except Exception as exc:
                     _note_on(exc, item)
                     raise
+                yield from archive.sink.take()
+            small.settle()
             for _ in archive.finish():
                 yield from archive.sink.take()
             yield from archive.sink.take(everything=True)
@@ -174,6 +182,58 @@ def _add(archive: StreamArchive, item: ZipFile) -> Iterator[bytes]:
     finally:
         opened.close()
     yield from archive.sink.take()
+
+
+class _Begun:
+    """A file object of which some was read already. chunks: what `read` has given."""
+
+    def __init__(self, file: Any, chunks: list[Any]) -> None:
+        self._file = file
+        self._chunks = chunks
+        self.close = close_of(file) or _nothing
+
+    def read(self, size: int) -> Any:
+        return self._chunks.pop(0) if self._chunks else self._file.read(size)
+
+
+def _nothing() -> None:
+    """There is nothing to close."""
+
+
+def _add_small(small: SmallOnes, item: ZipFile) -> ZipFile | None:
+    """Add the member where it is small; else what is to be added, which may be begun."""
+    name, size, create_fp = item.filename, item.size, item.create_fp
+    limit = small.limit(ZIP_STORED, None)
+    if type(size) is not int or not 0 < size < limit or create_fp is None or item.comment is not None:
+        return item
+    if not isinstance(name, str) or name.endswith("/") or not is_storable(name):
+        return item
+    date = _date(item.datetime).replace(microsecond=0)
+    try:
+        file = create_fp()
+    except ZipFileSkip:
+        return None
+    chunks: list[Any] = []
+    if callable(getattr(file, "read", None)) and not isinstance(file, TextIOBase):
+        begun = _Begun(file, chunks)
+        try:
+            chunks.append(file.read(limit))
+            if type(chunks[0]) is bytes and len(chunks[0]) == size:
+                chunks.append(file.read(limit))
+            is_whole = len(chunks) == 2 and chunks[1] == b""
+        except BaseException:
+            begun.close()
+            raise
+        if is_whole:
+            begun.close()
+            small.add(name, chunks[0], date)
+            return None
+        file = begun
+    return ZipFile(name, size, lambda: file, item.datetime, None)
+
+
+def _described(name: str, date: Any, method: int) -> ZipInfo:
+    return _info(ZipFile(name, None, None, date, None))
 
 
 def _size(item: ZipFile, info: ZipInfo) -> int | None:
