@@ -69,11 +69,13 @@ class AsyncProducer(Producer):
                 self._fetched = item if hasattr(item, "in_memory") else None
                 if quick is None or not (yield from self._add_quickly(item)):
                     if quick is not None:
-                        self._fetched = quick.taken() or self._fetched
+                        taken = quick.taken()
+                        self._fetched = taken or self._fetched
                         if quick.effort() > SMALL_EFFORT:
                             yield OFFLOAD
                         quick.settle()
-                        yield from self._ready()
+                        if taken is None:  # else what was read of it leaves along with that
+                            yield from self._ready()
                     yield from self._add(item, position)
                 yield from self._ready() if quick is None else self._settle_if_late()
                 position += 1

@@ -120,7 +120,8 @@ class Producer:
                         continue
                     self._fetched = quick.taken()
                     quick.settle()
-                    yield from self._ready()
+                    if self._fetched is None:  # else what was read of it leaves along with that
+                        yield from self._ready()
                 self._fetched = self._fetched or (item if hasattr(item, "in_memory") else None)
                 yield from self._add(item, position)
                 yield from self._ready()
