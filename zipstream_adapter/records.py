@@ -122,7 +122,9 @@ class Template:
     def member(self, name: bytes, crc: int, size: int, data: bytes) -> bytes:
         """The whole member with the `name` (UTF-8 where `info`'s is): header, `data` as it is coded, any descriptor."""
         coded = len(data)
-        return b"".join((self.header(name, crc, coded, size), data, self.descriptor(crc, coded, size)))
+        if self._has_descriptor:
+            return b"".join((self.header(name, crc, coded, size), data, self.descriptor(crc, coded, size)))
+        return self.header(name, crc, coded, size) + data
 
     def header(self, name: bytes, crc: int, compressed: int, size: int) -> bytes:
         """As `local_header`."""

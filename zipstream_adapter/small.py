@@ -95,6 +95,7 @@ class SmallMembers:
         self._held: list[bytes] = []
         self._held_size = self._offset = 0
         self._templates: dict[Any, Template] = {}
+        self._last: tuple[Any, ...] = (None,)  # key and template of the last member
 
     def limit(self, method: int, level: int | None) -> int:
         """How many bytes are too many, of a member that is coded so; 0 where none can be."""
@@ -200,7 +201,13 @@ class SmallMembers:
         name, data, crc, look = small
         size, coded = len(data), len(out)
         late = outlasts(self._lookahead, size, coded)
-        template = self._templates.get((look, method, late, name.isascii())) or self._template(name, look, method, late)
+        known = self._last
+        if known[0] is look and known[1] == method and known[2] is late and name.isascii() is known[3]:
+            template = known[4]
+        else:
+            key = look, method, late, name.isascii()
+            template = self._templates.get(key) or self._template(name, look, method, late)
+            self._last = *key, template
         if not self._held:
             self._offset = self._sink.tell()
         whole = template.member(name, crc, size, out)

@@ -23,7 +23,7 @@ import os
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import GeneratorType, TracebackType
 from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipInfo
@@ -44,6 +44,7 @@ __all__ = ["ZIP64_LIMIT", "ZIP_BZIP2", "ZIP_DEFLATED", "ZIP_LZMA", "ZIP_STORED",
 
 ZIP64_LIMIT = (1 << 31) - 1  # where zipstream sees one; zip64 is used from 4 GiB on
 
+_MODE = 0o600
 _PATIENCE = 0.1  # seconds that small pieces wait to be joined
 _ZIP64_HINT = (1 << 32) - 1
 
@@ -66,19 +67,48 @@ class _Job:
             raise NotImplementedError(f"entry {arcname!r}: compress_type={method!r} is not supported")
         self.arcname = arcname
         self._source = source
+        self._left_open = source if isinstance(source, os.PathLike | tuple) else _left_open(source)
         self._method = method
         self._zip64 = True if (size_hint or 0) >= _ZIP64_HINT else None
         self._date = date
 
     def entry(self) -> Entry:
         """Its Entry; the file system is asked now."""
-        name = _plain_name(self.arcname)
         if isinstance(self._source, os.PathLike):
+            name = _plain_name(self.arcname)
             is_dir = os.path.isdir(self._source)
             return Entry(name + "/" if is_dir else name, self._source, compression=self._method)
+        name, dated = self.named_and_dated()
+        return Entry(name, self._left_open, mode=_MODE, compression=self._method, zip64=self._zip64, **dated)
+
+    def named_and_dated(self) -> tuple[str, dict[str, Any]]:
+        """The name of its member, and the options of an Entry for the date of data that is in no file."""
         dated = now_by_clock() if self._date is None else by_fields(tuple(self._date)[:6])
-        source = _left_open(self._source)
-        return Entry(name, source, mode=0o600, compression=self._method, zip64=self._zip64, **dated)
+        return _plain_name(self.arcname), dated
+
+    def small(self, compression: int, limit: Callable[[int], int], is_awaited: Callable[[int], bool]) -> Any:
+        """(name, data, what else there is to say, method) where it has less bytes than the limit of the method.
+
+        Else what was `Taken` of its source, or None.
+        """
+        method = compression if self._method is None else self._method
+        most = limit(method)
+        if not most or self._zip64:
+            return None
+        if isinstance(self._source, os.PathLike):
+            name = _plain_name(self.arcname)
+            found = read_small(self._source, most) if is_storable(name) else None
+            return found and (name, found[0], about(by_clock(found[1].modified), found[1].mode), method)
+        name, dated = self.named_and_dated()
+        if name.endswith("/") or not is_storable(name):
+            return None
+        if type(self._source) is tuple and type(self._source[0]) is bytes and len(self._source[0]) < most:
+            return name, self._source[0], about(dated, _MODE), method
+        taken = take(None, self._left_open, most, None, is_awaited)
+        if taken.is_whole:
+            return name, taken.data, about(dated, _MODE), method
+        taken.item = self.entry()
+        return taken
 
 
 class ZipFile(ListedArchive):
@@ -177,11 +207,14 @@ class ZipFile(ListedArchive):
     def _add(self, job: _Job) -> Iterator[Any]:
         self._asked = time.monotonic()
         try:
-            entry = job.entry()
-            source = self._source = self._opened(entry)
-            if source is None:
+            found = job.small(self.compression, self._limit, self._is_awaited) if self._begun else None
+            if isinstance(found, tuple):
+                self._note_name(found[0])
+                self._small.add(*found)
                 return
             self._small.settle()
+            entry = job.entry() if found is None else found.item
+            source = self._source = OpenSource(entry) if found is None else found.open()
             try:
                 member = self._member_of(entry, source)
                 for chunk in source:
@@ -199,27 +232,8 @@ class ZipFile(ListedArchive):
                 exc.add_note(f"(while adding entry {job.arcname!r})")
             raise
 
-    def _opened(self, entry: Entry) -> OpenSource | None:
-        """The entry's source; None where its member is small, and is there by now."""
-        method = self.compression if entry.compression is None else entry.compression
-        limit = self._small.limit(method, None)
-        if not self._begun or not limit or entry.zip64 or entry.is_dir or not is_storable(entry.name):
-            return OpenSource(entry)
-        if isinstance(entry.source, os.PathLike):
-            found = read_small(entry.source, limit)
-            if found is None:
-                return OpenSource(entry)
-            data, facts = found
-            dated, mode = by_clock(facts.modified), facts.mode
-        else:
-            taken = take(entry, entry.source, limit, None, self._is_awaited)
-            if not taken.is_whole:
-                return taken.open()
-            data, mode = taken.data, entry.mode or 0
-            dated = {"modified": entry.modified, "extra": entry.extra}
-        self._note_name(entry.name)
-        self._small.add(entry.name, data, about(dated, mode), method)
-        return None
+    def _limit(self, method: int) -> int:
+        return self._small.limit(method, None)
 
     def _is_awaited(self, size: int) -> bool:
         return time.monotonic() - self._asked >= _PATIENCE
