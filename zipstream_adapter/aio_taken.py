@@ -83,10 +83,13 @@ async def _read(
     iterator = taken.iterator = aiter(source)
     if iterator is not source:
         taken.closing.extend(_closing(iterator))
-    size = 0
+    size, most = 0, limit if declared is None else min(limit, declared + 1)
     async for chunk in iterator:
-        size = taken.put(chunk, size, limit, declared)
-        if size < 0 or is_awaited(size):
+        taken.chunks.append(chunk)
+        if type(chunk) is not bytes:
+            return
+        size += len(chunk)
+        if size >= most or is_awaited(size):
             return
     if type(source) is not AsyncGeneratorType:  # which is over
         await closed(taken.close())

@@ -23,7 +23,7 @@ from .errors import OptionError
 from .parallel import BLOCK
 from .small import Code, Look, SmallMembers
 from .source import FileFacts, read_small
-from .taken import FUNCTIONS, Beginning, take
+from .taken import FUNCTIONS, Beginning, Taken, take
 
 if TYPE_CHECKING:
     from .names import NameRegistry
@@ -68,7 +68,8 @@ class QuickMembers:
         self._calls = calls
         self._ways: dict[tuple[int, int | None], tuple[Code | None, int]] = {}
         self._way = self._way_of(self._method, level)
-        self._look: Look | None = None  # the last plain one
+        self._look: Look | None = None  # the last one
+        self._plain: Any = None  # the last one of nothing but a date
         self._second, self._now = -1, EARLIEST
         self._taken: Beginning | None = None
 
@@ -77,6 +78,10 @@ class QuickMembers:
 
         found: what its file, or its asynchronous source, was read to. Of what is not done here, see `taken`.
         """
+        if type(item) is tuple and len(item) == 2 and type(item[1]) is bytes:
+            return self._add_pair(*item)
+        if type(item) is Entry and type(item.source) is bytes and _is_plain(item):
+            return self._add_pair(item.name, item.source)
         plan = self._plan(item) if found is NOT_READ or type(found) is tuple else self._plan(item, asynchronous=True)
         if plan is None:
             return False
@@ -89,10 +94,28 @@ class QuickMembers:
         if not self._small.is_settled:
             return None  # while this one makes us wait, nobody shall wait for what is there
         taken = take(item, source, plan[9], plan[6], self._is_awaited) if found is NOT_READ else found
-        if taken.is_whole and self._put(plan, taken.data, None, at_once=True):
+        data = taken if isinstance(taken, bytes) else taken.data if taken.is_whole else None
+        if data is not None and self._put(plan, data, None, at_once=True):
             return True
-        self._taken = taken
+        self._taken = taken if isinstance(taken, Beginning) else Taken.whole(item, taken)
         return False
+
+    def _add_pair(self, name: Any, data: bytes) -> bool:
+        """`add` a member of which nothing is said but its name and data."""
+        code, limit = self._way
+        if len(data) >= limit or type(name) is not str:
+            return False
+        date = self._default_date()
+        if date is None or not self._names.take_plain(name):
+            return False
+        look = self._plain
+        if look is None or look[0][0] is not date:
+            look = self._plain = Look((date, False, 0o644, b""))
+        if code is None:
+            self._small.store(name.encode(), data, look)
+        else:
+            self._small.code(name.encode(), data, look, code)
+        return True
 
     def taken(self) -> Beginning | None:
         """What the last item is read to, where it was begun and could not be added here."""
@@ -239,6 +262,16 @@ class QuickMembers:
                 return None
             self._second = second
         return self._now
+
+
+def _is_plain(entry: Entry) -> bool:
+    """Whether nothing is said of `entry` but its name and where its data is."""
+    return (
+        entry.modified is None
+        and entry.mode is entry.size is entry.crc32 is entry.compression is entry.level is entry.zip64 is None
+        and not entry.comment
+        and not entry.extra
+    )
 
 
 def _is_async_iterator(source: Any) -> bool:

@@ -120,7 +120,7 @@ class SmallMembers:
         """Add a stored member."""
         if self._code is not None:
             self._settle_coded()
-        self._write((name, data, self._crc32(data, 0), look), ZIP_STORED, data)
+        self._write(name, data, self._crc32(data, 0), look, ZIP_STORED, data)
 
     def code(self, name: bytes, data: bytes, look: Look, code: Code) -> None:
         """Add a member that `code` codes, by and by."""
@@ -139,7 +139,7 @@ class SmallMembers:
         if self._code is not None:
             self._settle_coded()
         ((method, out),) = code([data])
-        self._write((name, data, self._crc32(data, 0), look), method, out)
+        self._write(name, data, self._crc32(data, 0), look, method, out)
 
     @property
     def is_settled(self) -> bool:
@@ -195,10 +195,9 @@ class SmallMembers:
 
     def _write_all(self, members: list[_Small], coded: list[Coded]) -> None:
         for small, (method, out) in zip(members, coded, strict=True):
-            self._write(small, method, out)
+            self._write(*small, method, out)
 
-    def _write(self, small: _Small, method: int, out: bytes) -> None:
-        name, data, crc, look = small
+    def _write(self, name: bytes, data: bytes, crc: int, look: Look, method: int, out: bytes) -> None:
         size, coded = len(data), len(out)
         late = outlasts(self._lookahead, size, coded)
         known = self._last

@@ -22,36 +22,37 @@ class Beginning:
     """
 
     in_memory = False
+    is_whole = False
+    error: Exception | None = None  # comes after the chunks
 
     def __init__(self, item: Any) -> None:
         self.item = item
-        self.is_whole = False
         self.chunks: deque[Any] = deque()
-        self.error: Exception | None = None  # comes after them
 
     @property
     def data(self) -> bytes:
         """All of it, where it is whole."""
         return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
-    def put(self, chunk: Any, size: int, limit: int, declared: int | None) -> int:
-        """Keep a chunk; returns how many bytes there are by now, or -1 where this is nothing small."""
-        self.chunks.append(chunk)
-        if type(chunk) is not bytes:
-            return -1
-        size += len(chunk)
-        return -1 if size >= limit or (declared is not None and size > declared) else size
-
 
 class Taken(Beginning):
     """That of an iterable; an iterator of what was read, and of what follows."""
 
+    iterator: Iterator[Any] | None = None
+    failed: Exception | None = None  # what calling it has raised
+    other: tuple[Any, ...] = ()  # what calling it has given, where that is no generator
+
     def __init__(self, item: Any) -> None:
-        super().__init__(item)
-        self.iterator: Iterator[Any] | None = None
+        self.item = item
+        self.chunks = deque()
         self.closing: list[Callable[[], object]] = []
-        self.failed: Exception | None = None  # what calling it has raised
-        self.other: tuple[Any, ...] = ()  # what calling it has given, where that is no generator
+
+    @classmethod
+    def whole(cls, item: Any, data: bytes) -> Taken:
+        """All of a source, which is closed."""
+        taken = cls(item)
+        taken.chunks.append(data)
+        return taken
 
     def open(self) -> OpenSource:
         """Its turn has come, in the way of all others."""
@@ -80,21 +81,22 @@ class Taken(Beginning):
                 raise
 
 
-def take(item: Any, source: Any, limit: int, declared: int | None, is_awaited: Callable[[int], bool]) -> Taken:
+def take(item: Any, source: Any, limit: int, declared: int | None, is_awaited: Callable[[int], bool]) -> bytes | Taken:
     """Read `source` of the entry `item` to its end; not on where it is not small: `limit` bytes, or over `declared`.
 
-    Nor where somebody waits for what there is of it: is_awaited is asked with the number of bytes.
+    Nor where somebody waits for what there is of it: is_awaited is asked with the number of bytes. Returns all that
+    there is, once it is closed; or what was read, and is to go on from.
     """
     taken = Taken(item)
-    try:
-        if isinstance(source, FUNCTIONS):
+    if isinstance(source, FUNCTIONS):
+        try:
             source = source()
-            if type(source) is not GeneratorType:
-                taken.other = (source,)
-                return taken
-    except Exception as exc:
-        taken.failed = exc
-        return taken
+        except Exception as exc:
+            taken.failed = exc
+            return taken
+        if type(source) is not GeneratorType:
+            taken.other = (source,)
+            return taken
     try:
         _read(taken, source, limit, declared, is_awaited)
     except Exception as exc:
@@ -102,21 +104,27 @@ def take(item: Any, source: Any, limit: int, declared: int | None, is_awaited: C
     except BaseException:
         taken.close()
         raise
-    return taken
+    return taken.data if taken.is_whole else taken
 
 
 def _read(taken: Taken, source: Any, limit: int, declared: int | None, is_awaited: Callable[[int], bool]) -> None:
-    if type(source) not in _NEVER_CLOSED:
-        close = close_of(source)
-        if close is not None:
+    if type(source) is GeneratorType:
+        iterator = taken.iterator = source
+        taken.closing.append(source.close)
+    else:
+        if type(source) not in _NEVER_CLOSED and (close := close_of(source)) is not None:
             taken.closing.append(close)
-    iterator = taken.iterator = iter(source)
-    if iterator is not source and (close := close_of(iterator)) is not None:
-        taken.closing.append(close)
-    size = 0
+        iterator = taken.iterator = iter(source)
+        if iterator is not source and (close := close_of(iterator)) is not None:
+            taken.closing.append(close)
+    size, most, chunks = 0, limit if declared is None else min(limit, declared + 1), taken.chunks
     for chunk in iterator:
-        size = taken.put(chunk, size, limit, declared)
-        if size < 0 or is_awaited(size):
+        chunks.append(chunk)
+        if type(chunk) is not bytes:
             return
-    taken.close()
+        size += len(chunk)
+        if size >= most or is_awaited(size):
+            return
+    if type(source) is not GeneratorType:  # which is over
+        taken.close()
     taken.is_whole = True

@@ -105,8 +105,8 @@ class _Job:
         if type(self._source) is tuple and type(self._source[0]) is bytes and len(self._source[0]) < most:
             return name, self._source[0], about(dated, _MODE), method
         taken = take(None, self._left_open, most, None, is_awaited)
-        if taken.is_whole:
-            return name, taken.data, about(dated, _MODE), method
+        if isinstance(taken, bytes):
+            return name, taken, about(dated, _MODE), method
         taken.item = self.entry()
         return taken
 

@@ -137,14 +137,15 @@ class ZipStream:
         """
         self._refuse_if_final()
         coding = self._coding(compress_type, compress_level)
-        if not os.path.exists(path):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         top = os.path.normpath(path)
+        if not os.path.exists(path) or (top != path and not os.path.exists(top)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         name = _sanitized(arcname or os.path.basename(top))
         if not arcname and not name:
             raise EntryError(f"No arcname for path '{top}' could be assumed: pass one")
-        if not recurse or not os.path.isdir(top):
-            self._enqueue_path(top, name, coding)
+        info = os.stat(top)
+        if not recurse or not stat.S_ISDIR(info.st_mode):
+            self._enqueue_path(top, name, coding, info)
             return
         found = walk(top) if recurse is True else recurse(top)
         for place in found:
@@ -206,8 +207,10 @@ class ZipStream:
             check_compression(method, level)
         return method, None if method in WITHOUT_LEVEL else level
 
-    def _enqueue_path(self, path: str, name: str, coding: tuple[int, int | None]) -> None:
-        info = os.stat(path)
+    def _enqueue_path(
+        self, path: str, name: str, coding: tuple[int, int | None], info: os.stat_result | None = None
+    ) -> None:
+        info = info or os.stat(path)
         if stat.S_ISDIR(info.st_mode):
             name = name if name.endswith("/") else name + "/"
             size = 0

@@ -14,7 +14,7 @@ from ..errors import PoisonedError, SizeMismatchError, StreamStateError
 from ..member import PATIENCE
 from ..small import StreamArchive
 from ..source import OpenSource, read_small
-from ..taken import take
+from ..taken import Taken, take
 from .small_members import SmallOnes
 from .zipstream_ng_members import Queued, info_of, log
 
@@ -88,10 +88,13 @@ class Maker:
                 return OpenSource(Entry(name, source))
             data, facts = found
         else:
-            taken = take(Entry(name, source), source, limit, None, self._is_awaited)
-            if not taken.is_whole or size not in (None, len(taken.data)):
+            taken = take(None, source, limit, None, self._is_awaited)
+            if not isinstance(taken, bytes):
+                taken.item = Entry(name, source)
                 return taken.open()
-            data = taken.data
+            if size not in (None, len(taken)):
+                return Taken.whole(Entry(name, source), taken).open()
+            data = taken
         if len(data) >= limit or size not in (None, len(data)):
             return OpenSource(Entry(name, source))
         modified, mode = (facts.stat.st_mtime, facts.mode) if facts else (int(time.time()), 0o600)
