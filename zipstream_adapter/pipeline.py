@@ -118,11 +118,12 @@ class Producer:
                         if sink.has_chunks or time.monotonic() - self._asked >= PATIENCE:
                             yield from self._settle_if_late()
                         continue
-                    self._fetched = quick.taken()
+                taken = quick.taken() if quick is not None else None
+                self._fetched = taken or (item if hasattr(item, "in_memory") else None)
+                if quick is not None:
                     quick.settle()
-                    if self._fetched is None:  # else what was read of it leaves along with that
+                    if taken is None:  # else what was read of it leaves along with that
                         yield from self._ready()
-                self._fetched = self._fetched or (item if hasattr(item, "in_memory") else None)
                 yield from self._add(item, position)
                 yield from self._ready()
         finally:

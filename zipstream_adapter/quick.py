@@ -189,7 +189,7 @@ class QuickMembers:
             )  # fmt: skip
         else:
             return None
-        if not limit or type(name) is not str:
+        if not limit or type(name) is not str or (plan[6] is not None and plan[6] >= limit):
             return None
         if asynchronous:
             return plan if _is_async_iterator(source) and self._names.is_plainly_free(name) else None
