@@ -128,6 +128,19 @@ def test_nothing_beyond_the_standard_library_is_imported_by_the_core(source: Pat
     assert [name for name, _ in imports(source) if name.split(".")[0] not in known] == []
 
 
+@pytest.mark.parametrize("source", [each for each in SOURCES if each.parent.name == "compat"], ids=room_of)
+def test_compat_minds_what_is_private(source: Path) -> None:
+    text = source.read_text("utf-8")
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
+    private = {node.attr for node in nodes if node.attr.startswith("_") and not node.attr.startswith("__")} - {
+        "_replace"
+    }  # a NamedTuple's
+    of_others = {
+        node.attr for node in nodes if not isinstance(node.value, ast.Name) or node.value.id not in ("self", "cls")
+    }
+    assert [name for name in private & of_others if f"def {name}(" not in text and f"self.{name} = " not in text] == []
+
+
 def test_all_is_sorted_and_is_what_the_package_exports() -> None:
     assert zipstream_adapter.__all__ == sorted(zipstream_adapter.__all__)
     assert set(zipstream_adapter.__all__) == set(zipstream_adapter._ROOMS)

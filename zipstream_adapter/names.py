@@ -114,6 +114,7 @@ class NameRegistry:
         check_choice("names", names, get_args(NamePolicy))
         check_choice("duplicates", duplicates, get_args(DuplicatePolicy))
         self._names = names
+        self._plain: str | None = None  # the last one that was found so, where any may be taken again
         self._takes_all = names == "allow" and duplicates == "allow"
         self._duplicates = duplicates
         self._root: _Directory = {}
@@ -156,6 +157,8 @@ class NameRegistry:
 
     def take_plain(self, name: str) -> bool:
         """Take a file's `name` at once, where it plainly is as it should be and free; else False: ask `resolve`."""
+        if name is self._plain:
+            return True
         if self._takes_all:
             return name[-1:] != "/" and is_storable(name)
         head, slash, last = name.rpartition("/")
@@ -171,6 +174,12 @@ class NameRegistry:
 
     def is_plainly_free(self, name: str) -> bool:
         """Whether `take_plain` would take it; nothing is taken."""
+        is_free = self._is_plainly_free(name)
+        if self._duplicates == "allow":
+            self._plain = name if is_free else None
+        return is_free
+
+    def _is_plainly_free(self, name: str) -> bool:
         if self._takes_all:
             return name[-1:] != "/" and is_storable(name)
         head, slash, last = name.rpartition("/")

@@ -144,7 +144,8 @@ class QuickMembers:
         if item is None:
             return 0 if self._small.is_settled else BLOCK
         if isinstance(found, Beginning):
-            return sum(map(len, found.chunks)) * _CODING_EFFORT if found.is_whole else 0
+            plan = self._plan(item, asynchronous=True) if found.is_whole else None
+            return 0 if plan is None else len(found.data) * (1 if plan[8] is None else _CODING_EFFORT)
         plan = self._plan(item)
         if plan is None:
             return 0

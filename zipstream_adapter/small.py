@@ -52,6 +52,11 @@ class StreamArchive(StreamingZipFile):
     def _rows(self) -> Rows:
         return self.rows
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a member is open for writing."""
+        return self._member is not None
+
 
 class Look(NamedTuple):
     """What small members have in common with others, but for their method.

@@ -15,11 +15,6 @@ class ListedArchive(StreamArchive):
     """A StreamArchive that can be asked for its members as any `zipfile.ZipFile`: ZipInfos are made then."""
 
     @property
-    def is_writing(self) -> bool:
-        """Whether a member is open for writing."""
-        return self._member is not None
-
-    @property
     def filelist(self) -> list[ZipInfo]:
         return self.rows.infolist()
 
