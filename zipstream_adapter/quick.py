@@ -246,9 +246,7 @@ class QuickMembers:
         return way
 
     def _info(self, name: str, about: Any, method: int) -> ZipInfo:
-        date, is_local, mode, extra = about
-        if is_local and type(date) is not LocalTime:  # equal, and another one's
-            raise AssertionError("a date that is local is a LocalTime")
+        date, _, mode, extra = about  # and whether the date is local: such a one equals one that is not
         info = self._describe(name, date, mode, method)
         if extra:
             info.extra = with_extra(info.extra, extra)
