@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipInfo
 
 import pytest
 
@@ -19,6 +20,7 @@ from zipstream_adapter import (
     StreamingZipFile,
     Zip64RequiredError,
 )
+from zipstream_adapter.records import end_zip64_field
 
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 
@@ -236,5 +238,39 @@ def test_limits_are_kept_where_zip64_is_refused(monkeypatch: pytest.MonkeyPatch)
     archive.filelist *= 65535
     with pytest.raises(zipfile.LargeZipFile):
         archive.writestr("b", b"")
-    with pytest.raises(Zip64RequiredError, match="65535 members"):
+    with pytest.raises(Zip64RequiredError) as caught:
+        archive.begin(ZipInfo("b"))
+    assert caught.value.field == "members"
+    with pytest.raises(Zip64RequiredError, match="65535 members") as refused:
         archive.close()
+    assert refused.value.field == "members"
+
+
+@pytest.mark.parametrize(
+    ("field", "fill"),
+    [("size", lambda archive: archive.writestr("a", bytes(1000))),
+     ("size", lambda archive: archive.begin(ZipInfo("a"), size=1000)),
+     ("size", lambda archive: archive.begin(ZipInfo("a"), raw_size=1000, crc32=1, size=1)),
+     ("compressed_size", lambda archive: archive.begin(ZipInfo("a"), raw_size=1, crc32=1, size=1000)),
+     ("compressed_size", lambda archive: archive.begin(ZipInfo("a"), raw_size=1, crc32=1).write(bytes(1000))),
+     ("compressed_size", lambda archive: archive.writestr("a", noise(1, 999), zipfile.ZIP_DEFLATED)),
+     ("offset", lambda archive: (archive.writestr("a", bytes(990)), archive.writestr("b", b"")))],
+)  # fmt: skip
+def test_a_refused_zip64_says_which_field_needed_it(
+    monkeypatch: pytest.MonkeyPatch, field: str, fill: Callable[[StreamingZipFile], object]
+) -> None:
+    monkeypatch.setattr("zipstream_adapter.member.LIMIT32", 1000)  # stands in for 4 GiB
+    archive = StreamingZipFile(allowZip64=False)
+    with pytest.raises(Zip64RequiredError) as caught:
+        fill(archive)
+    assert caught.value.field == field
+    archive.abort()
+
+
+@pytest.mark.parametrize(
+    ("field", "count", "size", "start"),
+    [(None, 0xFFFE, 0xFFFFFFFE, 0xFFFFFFFE), ("members", 0xFFFF, 1, 1), ("directory_size", 1, 0xFFFFFFFF, 1),
+     ("directory_offset", 1, 1, 0xFFFFFFFF)],
+)  # fmt: skip
+def test_which_field_of_the_end_needs_zip64(field: str | None, count: int, size: int, start: int) -> None:
+    assert end_zip64_field(count, size, start) == field

@@ -274,7 +274,7 @@ def test_zip64_where_the_overhead_needs_it(size: int, wide: bool) -> None:
     assert archive.was_zip64 is wide
     refusing = stream_zip([Entry("a", lambda: [b""], size=size, zip64=False, password=PASSWORD)])
     if wide:
-        with pytest.raises(LimitError, match=f"size in bytes of {LIMIT32}, which needs zip64"):
+        with pytest.raises(LimitError, match=f"size in bytes of {LIMIT32}: that needs zip64"):
             refusing.read()
     archive.abort()
 

@@ -75,6 +75,12 @@ def test_errors_survive_pickling_and_copying(cls: type[Exception]) -> None:
         assert str(twin) == "entry 'a': what happened"
 
 
+def test_which_field_needed_zip64_survives_as_well() -> None:
+    error = errors.Zip64RequiredError("too large", "offset")
+    for twin in (error, pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert (str(twin), twin.field) == ("too large", "offset")
+
+
 def test_all_is_sorted_complete_and_exported_by_the_package() -> None:
     assert errors.__all__ == sorted(errors.__all__)
     assert set(errors.__all__) == {cls.__name__ for cls in CLASSES}

@@ -25,17 +25,17 @@ ORDER: list[set[str]] = [
     {"engines", "fields", "infos"},
     {"archived"},
     {"entry"},
-    {"describe", "mixture", "source", "tree"},
+    {"describe", "mixture", "notes", "source", "tree"},
     {"parallel"},
-    {"aio_files", "aio_threads", "checksums", "pinned", "prefetch"},
+    {"aio_files", "aio_threads", "checksums", "pinned", "prefetch", "taken"},
     {"encryption", "layout_aio", "rereading"},
     {"coding"},
     {"member"},
     {"ranges"},
     {"layout_parts"},
     {"archive"},
-    {"quick"},
-    {"options"},
+    {"small"},
+    {"options", "quick"},
     {"pipeline"},
     {"plan"},
     {"aio_source", "facade", "layout"},
@@ -52,6 +52,7 @@ ORDER: list[set[str]] = [
         "cli",
         "compat.clock",
         "compat.contexts",
+        "compat.small_members",
         "compat.stream_zip_errors",
         "compat.zipstream_ng_members",
     },
@@ -124,6 +125,20 @@ def test_every_place_in_the_order_has_a_room() -> None:
 def test_nothing_beyond_the_standard_library_is_imported_by_the_core(source: Path) -> None:
     known = sys.stdlib_module_names | {"zipstream_adapter"} | MAY_IMPORT_OUTSIDERS | EXTRAS.get(room_of(source), set())
     assert [name for name, _ in imports(source) if name.split(".")[0] not in known] == []
+
+
+@pytest.mark.parametrize("source", [each for each in SOURCES if each.parent.name == "compat"], ids=room_of)
+def test_compat_minds_what_is_private(source: Path) -> None:
+    text = source.read_text("utf-8")
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
+    private = {node.attr for node in nodes if node.attr.startswith("_") and not node.attr.startswith("__")} - {
+        "_replace"
+    }  # a NamedTuple's
+    private.discard("_replace")  # a NamedTuple's
+    of_others = {
+        node.attr for node in nodes if not isinstance(node.value, ast.Name) or node.value.id not in ("self", "cls")
+    }
+    assert [name for name in private & of_others if f"def {name}(" not in text and f"self.{name} = " not in text] == []
 
 
 def test_all_is_sorted_and_is_what_the_package_exports() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from hypothesis import strategies as st
 
 from tests import oracles
 from tests.both_ways import DATA, DATE, LONG_WAY, assert_same, outcome
-from tests.strategies import generated
+from tests.strategies import generated, overwritten
 from zipstream_adapter import Entry, stream_zip
 from zipstream_adapter.coding import STEP
+from zipstream_adapter.dates import LocalTime
 from zipstream_adapter.names import DuplicatePolicy, NamePolicy, NameRegistry
 from zipstream_adapter.parallel import BLOCK
 
@@ -59,6 +62,30 @@ KINDS: dict[str, Callable[[Item, bytes, Path], Any]] = SHORT_KINDS | {
     "declared": lambda item, data, path: Entry(item.name, data, size=len(data), **item.options),
     "comment": lambda item, data, path: Entry(item.name, data, comment=b"remark", **item.options),
     "extra": lambda item, data, path: Entry(item.name, path, extra=b"\x34\x12\1\0x", **item.options),
+    "own timestamp": lambda item, data, path: Entry(item.name, data, extra=b"UT\5\0\1abcd", **item.options),
+    "local time": lambda item, data, path: Entry(item.name, data, **{**item.options, "modified": LOCAL}),
+    "the same in UTC": lambda item, data, path: Entry(item.name, data, **{**item.options, "modified": NOT_LOCAL}),
+    "promised": lambda item, data, path: Entry(item.name, data, size=len(data), crc32=zlib.crc32(data)),
+    "CRC-32": lambda item, data, path: Entry(item.name, path, crc32=zlib.crc32(data)),
+    "wrong size": lambda item, data, path: Entry(item.name, generated([data, b"x"]), size=len(data)),
+    "wrong CRC-32": lambda item, data, path: Entry(item.name, data, crc32=zlib.crc32(data) ^ 1),
+    "promised, generator": lambda item, data, path: Entry(
+        item.name, generated([data[:5], data[5:]]), size=len(data), crc32=zlib.crc32(data)
+    ),
+    "no zip64": lambda item, data, path: Entry(item.name, data, zip64=False, **item.options),
+    "zip64, generator": lambda item, data, path: Entry(item.name, generated([data[:5], data[5:]]), zip64=True),
+    "stored": lambda item, data, path: Entry(item.name, path, compression="stored", **item.options),
+    "level": lambda item, data, path: Entry(item.name, data, level=1, **item.options),
+    "chunks": lambda item, data, path: (item.name, [data[:9], b"", data[9:]]),
+    "iterator": lambda item, data, path: (item.name, map(bytes, [data[:9], data[9:]])),
+    "overwritten": lambda item, data, path: (item.name, overwritten([data[:9], data[9:]])),
+    "function": lambda item, data, path: (item.name, lambda: generated([data])),
+    "function of data": lambda item, data, path: (item.name, lambda: data),
+    "function that fails": lambda item, data, path: (item.name, broken),
+    "breaks": lambda item, data, path: (item.name, breaking([data[:9], data[9:]])),
+    "breaks at once": lambda item, data, path: (item.name, breaking([])),
+    "breaks when closed": lambda item, data, path: (item.name, BadlyClosed([data])),
+    "gives text": lambda item, data, path: (item.name, iter([data, "text"])),
     "method": lambda item, data, path: Entry(item.name, data, compression="deflate", level=1, **item.options),
     "zip64": lambda item, data, path: Entry(item.name, path, zip64=True, **item.options),
     "mapping": lambda item, data, path: {"name": item.name, "file": str(path)},
@@ -67,6 +94,35 @@ KINDS: dict[str, Callable[[Item, bytes, Path], Any]] = SHORT_KINDS | {
     "missing": lambda item, data, path: (item.name, path / "missing"),
     "text": lambda item, data, path: (item.name, "text"),
 }
+
+LOCAL: datetime = LocalTime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
+NOT_LOCAL: datetime = datetime(2001, 2, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+def broken() -> bytes:
+    raise OSError("broken from the start")
+
+
+def breaking(chunks: list[bytes]) -> Iterator[bytes]:
+    yield from chunks
+    raise OSError("broken")
+
+
+class BadlyClosed:
+    """An iterator of `chunks` that cannot be closed."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self._chunks = iter(chunks)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        raise OSError("cannot be closed")
+
 
 PLAIN = ["a", "b", "c.txt", "d/e", "d/f/g", "-x", "_", "a b", "d/e (2)", "a (2)"]
 OTHERS = [

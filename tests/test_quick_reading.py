@@ -126,3 +126,60 @@ def test_entries_that_fail_end_the_stream(error: BaseException) -> None:
             list(stream)
         assert caught.value is error
         assert not hasattr(error, "__notes__")
+
+
+class Told:
+    """An iterator of `count` chunks of 7 bytes, which tells in `events` what is asked of it."""
+
+    def __init__(self, name: str, count: int, events: list[str]) -> None:
+        self.name, self.left, self.events = name, count, events
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.events.append(f"{self.name} begun")
+        return self
+
+    def __next__(self) -> bytes:
+        self.events.append(f"{self.name} asked")
+        self.left -= 1
+        if self.left < 0:
+            raise StopIteration
+        return DATA["noise"][:7]
+
+    def close(self) -> None:
+        self.events.append(f"{self.name} closed")
+
+
+@pytest.mark.parametrize("lookahead", [0, 10, 65536])
+@pytest.mark.parametrize("compression", ["stored", "deflate", "auto"])
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "b", "b"], ["a", "../b", "c"]])
+def test_iterables_are_asked_and_closed_in_the_same_order(names: list[str], compression: str, lookahead: int) -> None:
+    def told(way: dict[str, Any]) -> list[str]:
+        events: list[str] = []
+        entries = ((name, Told(f"{at} {name}", at, events)) for at, name in enumerate(names))
+        stream = stream_zip(entries, compression=compression, lookahead=lookahead, chunk_size=100, **way)
+        try:
+            events.extend("a chunk" for _ in stream if events)
+        except ValueError as exc:
+            events.append(str(exc))
+        return [event for event in events if event != "a chunk"]
+
+    assert told({}) == told(LONG_WAY)
+
+
+@pytest.mark.parametrize("lookahead", [0, 65536])
+def test_what_a_slow_iterable_has_given_is_handed_over(lookahead: int) -> None:
+    """At the latest when the next piece makes the consumer wait."""
+    reached = []
+
+    def slow() -> Iterator[bytes]:
+        for number in range(3):
+            reached.append(number)
+            yield DATA["noise"][:1000]
+            sleep(PATIENCE * 1.05)
+
+    quick = [(str(number), iter([b"x"])) for number in range(3)]
+    stream = stream_zip([*quick, ("slow", slow())], lookahead=lookahead)
+    handed = next(stream)
+    while handed.count(b"PK\3\4") < 3 + (lookahead == 0):
+        handed += next(stream)
+    assert reached == [0, 1]

@@ -253,6 +253,7 @@ def test_zip64_true_forces_header_descriptor_and_row(lookahead: int, expected: A
 def test_zip64_false_raises_at_the_first_byte_past_the_limit(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     # Stands in for 4 GiB.
     monkeypatch.setattr("zipstream_adapter.member.LIMIT32", 1000)
+    monkeypatch.setattr("zipstream_adapter.small._NEAR_LIMIT32", -1)
     assert len(list(stream_zip([Entry("a", noise(1, 900), zip64=False, compression=method)])))
     source = Watched(itertools.repeat(noise(1, 100)))
     stream = stream_zip([Entry("big", source, zip64=False, compression=method)])

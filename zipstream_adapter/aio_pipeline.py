@@ -20,11 +20,14 @@ from .entry import Entry
 from .options import check_entries
 from .pipeline import Producer, Source, close_items
 from .prefetch import AHEAD
+from .quick import NOT_READ
 from .source import OpenSource
 from .steps import OFFLOAD, OFFLOAD_CLOSING, OFFLOAD_WORK, SMALL_EFFORT, Steps
+from .taken import Taken
 
 if TYPE_CHECKING:
     from .options import Options
+    from .quick import QuickMembers
 
 
 class OnLoop(NamedTuple):
@@ -42,7 +45,8 @@ class AsyncProducer(Producer):
     def __init__(self, entries: Iterable[Any] | AsyncIterable[Any], options: Options, on_thread: OnThread) -> None:
         super().__init__(entries, options)  # type: ignore[arg-type]
         self._on_thread = on_thread
-        self._items_on_loop = False
+        self._items_on_loop = self._at_hand = False
+        self._begun_source: FetchedSource | None = None  # of the item whose turn it is
 
     def _check_entries(self, entries: Any) -> Any:
         return entries if isinstance(entries, AsyncIterable) else check_entries(entries)
@@ -56,6 +60,7 @@ class AsyncProducer(Producer):
         one_by_one = _Items(self._entries, self._on_thread)
         count = self._options.prefetch
         items = _ItemsAhead(one_by_one, count, self._fetch) if count else one_by_one
+        self._at_hand = one_by_one.at_hand
         self._items_on_loop = isinstance(self._entries, AsyncIterable) or bool(count)
         try:
             yield from items.begin()
@@ -64,10 +69,13 @@ class AsyncProducer(Producer):
                 self._fetched = item if hasattr(item, "in_memory") else None
                 if quick is None or not (yield from self._add_quickly(item)):
                     if quick is not None:
+                        taken, self._begun_source = self._begun_source or quick.taken(), None
+                        self._fetched = taken or self._fetched
                         if quick.effort() > SMALL_EFFORT:
                             yield OFFLOAD
                         quick.settle()
-                        yield from self._ready()
+                        if taken is None:  # else what was read of it leaves along with that
+                            yield from self._ready()
                     yield from self._add(item, position)
                 yield from self._ready() if quick is None else self._settle_if_late()
                 position += 1
@@ -81,22 +89,62 @@ class AsyncProducer(Producer):
     def _fetch(self, entry: Entry, ahead: int = AHEAD) -> FetchedSource:
         return FetchedSource(entry, self._sink.chunk_size, self._on_thread, ahead)
 
-    def _opened(self, fetched: FetchedSource) -> Generator[Any, Any, Source]:
+    def _opened(self, fetched: FetchedSource | Taken) -> Generator[Any, Any, Source]:
+        if isinstance(fetched, Taken):
+            yield OFFLOAD
+            return fetched.open()
         opened: Source = yield OnLoop(fetched.open)
         return opened
 
     def _add_quickly(self, item: Any) -> Generator[Any, Any, bool]:
         quick = self._quick
         assert quick is not None
-        found = None
-        path = quick.path_in(item)
-        if path is not None and self._items_on_loop:  # items that come on a thread are read there and then
-            found = yield OnLoop(partial(read_small_file, path, quick.limit))
-            if found is None:
-                return False
-        if self._items_on_loop and quick.effort(item, found) > SMALL_EFFORT:
+        source = quick.async_source_in(item)
+        if source is None:
+            return (yield from self._add_quickly_unless_async(quick, item))
+        yield from self._settle_before_waiting(quick)
+        _, limit, declared = source
+        most = limit if declared is None else min(limit, declared + 1)
+        taken = yield OnLoop(partial(self._take, item, most))
+        if isinstance(taken, FetchedSource):
+            self._begun_source = taken
+            return False
+        if quick.effort(item, taken) > SMALL_EFFORT:
             yield OFFLOAD
-        return quick.add(item, found)
+        return bool(quick.add(item, taken))
+
+    async def _take(self, item: Any, most: int) -> bytes | FetchedSource:
+        """All that an asynchronous source gives, where it is less than `most` bytes; or what was begun."""
+        fetched = self._fetch(item if isinstance(item, Entry) else Entry(*item), most)
+        data = await fetched.whole(most, self._is_awaited)
+        return fetched if data is None else data
+
+    def _add_quickly_unless_async(self, quick: QuickMembers, item: Any) -> Generator[Any, Any, bool]:
+        found: Any = NOT_READ
+        if self._at_hand and not self._items_on_loop:
+            yield OFFLOAD
+        if self._items_on_loop:  # items that come on a thread are read there and then
+            path = quick.path_in(item)
+            if path is not None:
+                found = yield OnLoop(partial(read_small_file, *path))
+                if found is None:
+                    return False
+            elif quick.blocks_in(item):
+                yield from self._settle_before_waiting(quick)
+                yield OFFLOAD
+            if quick.effort(item, found) > SMALL_EFFORT:
+                yield OFFLOAD
+        added = quick.add(item, found)
+        if added is None:
+            yield from self._settle_before_waiting(quick)
+            added = quick.add(item, found)
+        return bool(added)
+
+    def _settle_before_waiting(self, quick: QuickMembers) -> Steps:
+        if not quick.is_settled:
+            yield OFFLOAD
+            quick.settle()
+            yield from self._ready()
 
     def _coerce(self, item: Any) -> Generator[Any, Any, Entry]:
         if isinstance(item, str | os.PathLike):
@@ -126,7 +174,7 @@ class AsyncProducer(Producer):
     def _close_source(self, source: Any) -> Steps:
         if _is_dropped():
             return
-        if isinstance(source, OpenSource):
+        if isinstance(source, OpenSource | Taken):
             if not source.in_memory:
                 yield OFFLOAD_CLOSING
             source.close()
@@ -142,6 +190,7 @@ class _Items:
 
     def __init__(self, entries: Any, on_thread: OnThread) -> None:
         self._asynchronous = isinstance(entries, AsyncIterable)
+        self.at_hand = type(entries) in (list, tuple)  # to take the next one is nothing to wait for
         self._entries = entries
         self._iterator: Any = None
         self._on_thread = on_thread
@@ -150,17 +199,21 @@ class _Items:
         if self._asynchronous:
             self._iterator = yield OnLoop(partial(aiter, self._entries))
         else:
-            yield OFFLOAD
+            if not self.at_hand:
+                yield OFFLOAD
             self._iterator = iter(self._entries)
 
     def next(self) -> Generator[Any, Any, Any]:
         if self._asynchronous:
             return (yield OnLoop(self.pull))
-        yield OFFLOAD
+        if not self.at_hand:
+            yield OFFLOAD
         return next(self._iterator, END)
 
     def close(self) -> Steps:
         if _is_dropped():
+            return
+        if self.at_hand:
             return
         if not self._asynchronous:
             yield OFFLOAD_CLOSING

@@ -102,6 +102,20 @@ class FetchedSource:
             await self.close()
             raise
 
+    async def whole(self, most: int, is_awaited: Callable[[int], bool]) -> bytes | None:
+        """All of its data, where that is less than `most` bytes and the source is closed; None where it is not, or
+        failed, or somebody waits for what there is: what was read is there when its turn comes.
+        """
+        try:
+            while not self._task.done() and self._held < most and not (self._held and is_awaited(self._held)):
+                await self._change()
+        except BaseException:
+            await self.close()
+            raise
+        self._ahead = 0
+        is_whole = self._task.done() and self._error is None and self._held < most
+        return b"".join(self._chunks) if is_whole else None
+
     async def next(self) -> bytes | None:
         """The next chunk; None at the end, when it is closed, too."""
         while not self._chunks and not self._task.done():

@@ -36,8 +36,8 @@ from .records import (
     METHOD_FLAGS,
     Rows,
     directory_row,
-    end_needs_zip64,
     end_records,
+    end_zip64_field,
 )
 from .sink import DEFAULT_CHUNK_SIZE, FileSink, StreamSink
 
@@ -189,7 +189,9 @@ class StreamingZipFile(ZipFile):
         if not self._allow_zip64:
             zip64 = False
             if len(self.filelist) >= LIMIT16 - 1:
-                raise Zip64RequiredError(f"entry {info.filename!r} is member number {LIMIT16}, which needs zip64")
+                raise Zip64RequiredError(
+                    f"entry {info.filename!r} is member number {LIMIT16}, which needs zip64", "members"
+                )
         if info.filename.endswith("/"):
             info.compress_type, password = ZIP_STORED, None
         own_flags = LZMA_EOS_FLAG if info.compress_type == ZIP_LZMA else 0
@@ -264,11 +266,10 @@ class StreamingZipFile(ZipFile):
             yield
             block = following
         size, count = sink.tell() + len(block) - start, rows.count
-        if not self._allow_zip64 and end_needs_zip64(count, size, start):
-            raise Zip64RequiredError(
-                f"the central directory ({count} members, {size} bytes, at byte {start}) needs zip64, "
-                "and zip64 was refused"
-            )
+        field = None if self._allow_zip64 else end_zip64_field(count, size, start)
+        if field is not None:
+            what = f"the central directory ({count} members, {size} bytes, at byte {start})"
+            raise Zip64RequiredError(f"{what} needs zip64, and zip64 was refused", field)
         zip64, end = end_records(count, size, start, self._comment)  # type: ignore[attr-defined]
         # In one piece: where it is cut in its comment, readers by the directory do not notice; where it is cut in the
         # rows, readers front to back do not.

@@ -10,6 +10,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED
 from .compress import AUTO, ZIP_ZSTANDARD, Compressor, check_level, make_compressor, method_number
 from .encryption import ENCRYPTION_STEP, OVERHEAD, Encryptor, Keys, Salt
 from .engines import DEFAULT_LEVEL, Engine, Tuned, check_engine, choose_engine, deflate_block
+from .errors import OptionError
 from .mixture import candidates, try_engines
 from .parallel import BLOCK, BlockDeflate, InOrder, Workers
 from .source import LARGEST_PIECE, close_of
@@ -73,6 +74,10 @@ class Coding:
         """What codes members of less than `BLOCK` bytes, a list of them at a time; None for methods that it cannot."""
         if method == ZIP_STORED:
             return _store
+        try:
+            check_level(method_number(method), level)
+        except OptionError:
+            return None  # whose entry will be named elsewhere
         if method == ZIP_ZSTANDARD:
             return partial(_zstd, level)
         if method not in (ZIP_DEFLATED, AUTO) or level == 0:

@@ -30,14 +30,17 @@ def describe(name: str, date: datetime, mode: int | None, method: int, *, timest
 def amend(info: ZipInfo, entry: Entry) -> None:
     """What else `entry` says. An extended timestamp of its own takes the place of ours."""
     info.comment = entry.comment
-    if entry.extra and any(kind == EXTENDED_TIMESTAMP_ID for kind, _ in extra_fields(entry.extra)):
-        info.extra = entry.extra
-    else:
-        info.extra += entry.extra
+    if entry.extra:
+        info.extra = with_extra(info.extra, entry.extra)
     if entry.compression is not None:
         info.compress_type = entry.compression
     if isinstance(entry, RawEntry):
         info.flag_bits = entry.flag_bits
+
+
+def with_extra(own: bytes, extra: bytes) -> bytes:
+    """The writer's `own` extra and the user's. An extended timestamp of the user's takes the place of ours."""
+    return extra if any(kind == EXTENDED_TIMESTAMP_ID for kind, _ in extra_fields(extra)) else own + extra
 
 
 def size_to_read(entry: Entry, found: int | None) -> int | None:

@@ -108,16 +108,16 @@ class Entry:
         put(self, "name", name)
         put(self, "source", source)
         try:
-            put(self, "size", check_whole("size", size, MAX_SIZE))
-            put(self, "crc32", check_whole("crc32", crc32, 0xFFFFFFFF))
+            put(self, "size", None if size is None else check_whole("size", size, MAX_SIZE))
+            put(self, "crc32", None if crc32 is None else check_whole("crc32", crc32, 0xFFFFFFFF))
             put(self, "modified", None if modified is None else to_utc(modified))
             put(self, "mode", None if mode is None else check_mode(name, mode))
             put(self, "compression", None if compression is None else method_to_write(compression))
             put(self, "level", level)
             check_level(self.compression, level)
-            put(self, "comment", check_comment(comment))
-            put(self, "extra", check_extra(extra))
-            put(self, "zip64", check_zip64(zip64))
+            put(self, "comment", check_comment(comment) if comment != b"" else b"")
+            put(self, "extra", check_extra(extra) if extra != b"" else b"")
+            put(self, "zip64", None if zip64 is None else check_zip64(zip64))
             put(self, "password", password is not False and check_password(password))
         except ZipStreamError as exc:
             raise type(exc)(f"entry {name!r}: {exc}") from exc.__cause__

@@ -104,7 +104,16 @@ class LimitError(ZipStreamError, OverflowError):
 
 
 class Zip64RequiredError(LimitError, LargeZipFile):
-    """A value needs the zip64 extensions, and they were refused."""
+    """A value needs the zip64 extensions, and they were refused.
+
+    Attributes:
+        field: which it was: of a member its "size", "compressed_size" or "offset"; of the archive the number of its
+            "members", its "directory_size" or "directory_offset".
+    """
+
+    def __init__(self, message: str = "", field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class StreamStateError(ZipStreamError, ValueError):

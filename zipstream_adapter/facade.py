@@ -61,6 +61,11 @@ class Facade:
         return self._producer.archive.rows.infolist()
 
     @property
+    def next_offset(self) -> int:
+        """Where in the archive, in bytes, the next member will begin, or the central directory."""
+        return self._producer.tell()
+
+    @property
     def skipped(self) -> list[Skipped]:
         """What was left out so far, and why."""
         return list(self._producer.skipped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 import stat
 import struct
+from functools import lru_cache
 from zipfile import ZIP_LZMA
 
 from .ciphers import check_installed
@@ -65,12 +66,17 @@ def check_extra(extra: bytes) -> bytes:
         raise EntryTypeError(f"extra={extra!r}: give bytes: extra fields as APPNOTE 4.5 lays them out")
     if len(extra) > MAX_EXTRA:
         raise LimitError(f"the extra has {len(extra)} bytes, and {MAX_EXTRA} is the most that leaves room for zip64")
+    _check_kinds(extra)
+    return extra
+
+
+@lru_cache(maxsize=64)
+def _check_kinds(extra: bytes) -> None:
     for kind, _ in extra_fields(extra):
         if kind == 1:
             raise EntryError("the extra carries a zip64 field (0x0001), which the writer makes itself: leave it out")
         if kind == AES_EXTRA_ID:
             raise EntryError(f"the extra carries a field of encryption ({kind:#06x}), which the writer makes itself")
-    return extra
 
 
 def extra_fields(extra: bytes) -> list[tuple[int, bytes]]:

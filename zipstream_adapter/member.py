@@ -82,6 +82,7 @@ class MemberWriter(io.BufferedIOBase):
         self._info = info
         # Of data that is compressed already, nothing is known here but what was said.
         self._raw_size = raw_size
+        self._read_field = "size" if raw_size is None else "compressed_size"
         self._compressor = archive.coding.coder(info.compress_type, level, raw=raw_size is not None, password=password)
         self._undecided = info.compress_type == AUTO
         self._promised_size, self._promised_crc, self._pinned = size, crc32, pinned
@@ -96,10 +97,13 @@ class MemberWriter(io.BufferedIOBase):
         self._handled = sys.exception()  # whoever opens this may be handling one already
         info.header_offset = self._sink.tell()
         if info.header_offset >= LIMIT32:
-            self._refuse_zip64(info.header_offset, "begins at byte")
-        for declared, more in ((size, overhead_of(self._compressor) or 0), (raw_size, 0)):
-            if declared is not None and declared + more >= LIMIT32:
-                self._refuse_zip64(declared + more, "declares a size in bytes of")
+            self._refuse_zip64("offset", info.header_offset, "begins at byte")
+        more = overhead_of(self._compressor) or 0
+        for field, declared in ((self._read_field, size), ("size", raw_size)):
+            if declared is not None and declared >= LIMIT32:
+                self._refuse_zip64(field, declared, "declares a size in bytes of")
+        if size is not None and size + more >= LIMIT32:
+            self._refuse_zip64("compressed_size", size + more, "declares a size in bytes of")
 
     @property
     def name(self) -> str:
@@ -188,7 +192,7 @@ class MemberWriter(io.BufferedIOBase):
         if size and self._is_dir:
             raise EntryTypeError(f"entry {self.name!r} is a directory, by the slash at its end, and has no data")
         if size >= LIMIT32:
-            self._refuse_zip64(size, "has grown to a size in bytes of")
+            self._refuse_zip64(self._read_field, size, "has grown to a size in bytes of")
         self._size = size
 
     def skip(self, size: int, coded: int) -> None:
@@ -225,7 +229,7 @@ class MemberWriter(io.BufferedIOBase):
     def _put(self, data: bytes | Gap, size: int, whole: bool) -> None:
         self._compressed += size
         if self._compressed >= LIMIT32:
-            self._refuse_zip64(self._compressed, "has grown to a compressed size in bytes of")
+            self._refuse_zip64("compressed_size", self._compressed, "has grown to a compressed size in bytes of")
         if self._held is None:
             self._sink.write(data, whole=whole)
             return
@@ -367,9 +371,9 @@ class MemberWriter(io.BufferedIOBase):
         if self._over:
             raise ValueError(f"I/O operation on closed file: entry {self.name!r} has ended")
 
-    def _refuse_zip64(self, value: int, what: str) -> None:
+    def _refuse_zip64(self, field: str, value: int, what: str) -> None:
         if self._zip64 is False:
-            raise Zip64RequiredError(f"entry {self.name!r} {what} {value}, which needs zip64, and zip64 was refused")
+            raise Zip64RequiredError(f"entry {self.name!r} {what} {value}: that needs zip64, which was refused", field)
 
     def __enter__(self) -> Self:
         return self

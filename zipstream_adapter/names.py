@@ -36,6 +36,15 @@ def check_storable(name: str) -> None:
         )
 
 
+def is_storable(name: str) -> bool:
+    """Whether `check_storable` has nothing to say."""
+    try:
+        check_storable(name)
+    except UnsafeNameError:
+        return False
+    return True
+
+
 def check_safe(name: str) -> None:
     """Refuse a name that a careless reader would extract outside of its directory, or under another name."""
     fault = _fault(name)
@@ -86,6 +95,11 @@ _Directory = dict[object, "_Directory | None"]
 _STATED = object()
 
 
+def is_plain(name: str) -> bool:
+    """Whether no policy has anything to say about a file's `name`, but for its length."""
+    return all(map(_PLAIN.fullmatch, name.split("/")))
+
+
 class _Clash(NamedTuple):
     """What stands where a member would, and whether another last component mends it."""
 
@@ -100,6 +114,8 @@ class NameRegistry:
         check_choice("names", names, get_args(NamePolicy))
         check_choice("duplicates", duplicates, get_args(DuplicatePolicy))
         self._names = names
+        self._plain: str | None = None  # the last one that was found so, where any may be taken again
+        self._takes_all = names == "allow" and duplicates == "allow"
         self._duplicates = duplicates
         self._root: _Directory = {}
         self._head, self._place = "", self._root  # the directory that `take_plain` was in last
@@ -141,6 +157,10 @@ class NameRegistry:
 
     def take_plain(self, name: str) -> bool:
         """Take a file's `name` at once, where it plainly is as it should be and free; else False: ask `resolve`."""
+        if name is self._plain:
+            return True
+        if self._takes_all:
+            return name[-1:] != "/" and is_storable(name)
         head, slash, last = name.rpartition("/")
         if not _PLAIN.fullmatch(last) or len(name) > MAX_NAME or (slash and not head):
             return False
@@ -151,6 +171,22 @@ class NameRegistry:
                 return False
             self._place[last] = None
         return True
+
+    def is_plainly_free(self, name: str) -> bool:
+        """Whether `take_plain` would take it; nothing is taken."""
+        is_free = self._is_plainly_free(name)
+        if self._duplicates == "allow":
+            self._plain = name if is_free else None
+        return is_free
+
+    def _is_plainly_free(self, name: str) -> bool:
+        if self._takes_all:
+            return name[-1:] != "/" and is_storable(name)
+        head, slash, last = name.rpartition("/")
+        if head == self._head and _PLAIN.fullmatch(last) and len(name) <= MAX_NAME:
+            return (not slash or bool(head)) and (self._duplicates == "allow" or last not in self._place)
+        is_plain = len(name) <= MAX_NAME and all(map(_PLAIN.fullmatch, name.split("/")))
+        return is_plain and (self._duplicates == "allow" or self._clash(name) is None)
 
     def _go_to(self, head: str) -> bool:
         """Make the directory `head` the one that `take_plain` is in; False where it is not plain, or a file."""

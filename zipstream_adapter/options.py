@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zipfile import ZIP_STORED
 
 from .checksums import ChecksumCache
+from .coding import Coding
 from .compress import check_level, method_number
 from .engines import Engine
 from .entry import Entry, coerce
@@ -16,8 +17,8 @@ from .fields import check_archive_comment, check_password, described
 from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .prefetch import check_prefetch
-from .quick import StreamArchive
 from .sink import DEFAULT_CHUNK_SIZE
+from .small import StreamArchive
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -77,6 +78,8 @@ class Options(NamedTuple):
     prefetch: int = 0
     checksums: ChecksumCache | None = None
     password: str | bytes | None = None
+    # For modules of this package only: makes what codes the members, whatever engine, workers and executor say.
+    make_coding: Callable[[], Coding] | None = None
 
     def checked(self) -> Options:
         """These, if they can be, the password as bytes; what no archive refuses by itself is refused here."""
@@ -108,6 +111,7 @@ class Options(NamedTuple):
             workers=self.workers,
             executor=self.executor,
             password=self.password,
+            coding=self.make_coding and self.make_coding(),
         )
         archive.comment = self.comment
         return archive

@@ -15,13 +15,15 @@ from .checksums import Remembered
 from .dates import default_date
 from .describe import amend, describe, size_to_read
 from .entry import Entry, coerce
-from .errors import CRC32MismatchError, DuplicateNameError, EntryTypeError, ZipStreamError
+from .errors import CRC32MismatchError, DuplicateNameError, EntryTypeError
 from .fields import described
 from .member import PATIENCE, MemberWriter
 from .names import NameRegistry
+from .notes import note_on, without_frames
 from .options import Options, Progress, Skipped, check_entries, read_total
 from .prefetch import Prefetcher
-from .quick import QuickMembers, StreamArchive
+from .quick import QuickMembers
+from .small import StreamArchive
 from .source import FileFacts, OpenSource, close_of
 from .steps import OFFLOAD, OFFLOAD_CLOSING, OFFLOAD_WORK, SMALL_EFFORT, Abandoned, Steps
 
@@ -66,8 +68,9 @@ class Producer:
         self._asked = time.monotonic()
         # Whoever wants to hear of each member gets them one by one; and each of those that are encrypted takes long.
         if self._options.on_progress is None and self._options.password is None:
-            level, lookahead = self._options.level, self._options.lookahead
-            self._quick = QuickMembers(self.archive, self._names, self._describe, level=level, lookahead=lookahead)
+            ways: dict[str, Any] = {"level": self._options.level, "lookahead": self._options.lookahead}
+            ways |= {"is_awaited": self._is_awaited, "calls": not self.offloads}
+            self._quick = QuickMembers(self.archive, self._names, self._describe, **ways)
         whole = False
         try:
             yield from self._count_totals()
@@ -100,14 +103,22 @@ class Producer:
             items = Prefetcher(items, self._options.prefetch, sink.chunk_size)
         try:
             for position, item in enumerate(items):
-                if quick is not None and quick.add(item):
-                    if sink.has_chunks or time.monotonic() - self._asked >= PATIENCE:
-                        yield from self._settle_if_late()
-                    continue
-                self._fetched = item if hasattr(item, "in_memory") else None
+                if quick is not None:
+                    added = quick.add(item)
+                    if added is None:
+                        quick.settle()
+                        yield from self._ready()
+                        added = quick.add(item)
+                    if added:
+                        if sink.has_chunks or time.monotonic() - self._asked >= PATIENCE:
+                            yield from self._settle_if_late()
+                        continue
+                taken = quick.taken() if quick is not None else None
+                self._fetched = taken or (item if hasattr(item, "in_memory") else None)
                 if quick is not None:
                     quick.settle()
-                    yield from self._ready()
+                    if taken is None:  # else what was read of it leaves along with that
+                        yield from self._ready()
                 yield from self._add(item, position)
                 yield from self._ready()
         finally:
@@ -166,7 +177,7 @@ class Producer:
         assert self._options.on_error is not None
         replacement: Entry | None = yield from self._call(partial(self._options.on_error, entry, failure))
         if replacement is None:
-            self.skipped.append(Skipped(entry, _without_frames(failure)))
+            self.skipped.append(Skipped(entry, without_frames(failure)))
         elif not isinstance(replacement, Entry):
             raise EntryTypeError(
                 f"on_error returned {described(replacement)}: return None to leave the entry out, an Entry for its "
@@ -303,6 +314,15 @@ class Producer:
         first = not self._begun and self._member is not None and self._member.left
         return first or time.monotonic() - self._asked >= PATIENCE
 
+    def _is_awaited(self, size: int) -> bool:
+        """Likewise, with `size` bytes of a member read and none of them written."""
+        first = not self._begun and size > self._options.lookahead
+        return first or time.monotonic() - self._asked >= PATIENCE
+
+    def tell(self) -> int:
+        """Where in the archive the next member will begin."""
+        return self._sink.tell() if self._quick is None else self._quick.tell()
+
     def _count_totals(self) -> Steps:
         if self._options.on_progress is not None:
             if self.offloads:
@@ -369,25 +389,6 @@ class Producer:
     def _call(self, callback: Callable[[], Any]) -> Generator[Any, Any, Any]:
         return callback()
         yield
-
-
-def note_on(exc: Exception, entry: Entry | None, position: int) -> None:
-    """Name the entry on what it has raised, or its position where it could not be made one."""
-    if entry is None:
-        exc.add_note(f"(item {position} of entries, counted from 0)")
-    elif not isinstance(exc, ZipStreamError) or repr(entry.name) not in str(exc):
-        exc.add_note(f"(while adding entry {entry.name!r})")
-
-
-def _without_frames(exc: Exception) -> Exception:
-    """`exc` and what led to it, without the frames that would keep sources and their data alive."""
-    link: BaseException | None = exc
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-    return exc
 
 
 def close_items(items: Iterator[Any]) -> None:

@@ -17,12 +17,13 @@ from .errors import EntryError, LimitError
 from .fields import MAX_SIZE
 from .lookahead import outlasts
 from .names import NameRegistry
+from .notes import note_on
 from .options import check_entries
 from .pinned import Measured, counts_in_cache, measured
-from .pipeline import close_items, note_on
-from .quick import StreamArchive
+from .pipeline import close_items
 from .records import DESCRIPTOR_FLAG, LIMIT32, Rows, Template
 from .sink import Gap, SkippingSink
+from .small import StreamArchive
 from .table import RAW, ZIP64, Table
 
 if TYPE_CHECKING:

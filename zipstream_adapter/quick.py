@@ -1,65 +1,42 @@
-"""The archive of a stream, and the short way into it for small members: bytes in memory, files of less than a block.
+"""The short way into the archive of a stream, for small members: in memory, in files, or soon read from an iterable.
 
-No object is made for each. They are read at once, gathered until there is a block's worth, and coded together, by a
-worker where there are some. No byte differs from what the way of all others makes, to which everything is left that is
-not plainly such a member: what is unsafe, taken, or wrong in any way fails there, with its name.
+Each is read at once and goes through `SmallMembers`. No byte differs from what the way of all others makes, to which
+everything is left that is not plainly such a member, with what has been read of it: what is unsafe, taken, or wrong in
+any way fails there, with its name.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
+from inspect import isasyncgenfunction
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipInfo
 
-from .archive import StreamingZipFile
-from .checksum import fastest_crc32
-from .coding import Coded
 from .dates import EARLIEST, LocalTime, default_date
-from .entry import Entry
+from .describe import with_extra
+from .entry import Entry, coerce
 from .errors import OptionError
-from .lookahead import outlasts
 from .parallel import BLOCK
-from .records import DESCRIPTOR_FLAG, Rows, Template, directory_row
+from .small import Code, Look, SmallMembers
 from .source import FileFacts, read_small
+from .taken import FUNCTIONS, Taken, take
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from .names import NameRegistry
-    from .sink import StreamSink
+    from .small import StreamArchive
 
-Describe = Callable[[str, "datetime", int, int], ZipInfo]  # name, date, mode, method
-_MOST_TEMPLATES = 64
-
-
-# A member that has been read: its name, its data, its CRC-32, its date and its mode.
-_Small = tuple[bytes, bytes, int, "datetime", int]
-
-
-class StreamArchive(StreamingZipFile):
-    """The archive of a stream, to which only the stream has access: of a member that is finished, its row is kept.
-
-    That is some 60 bytes and the name, where a ZipInfo has half a kilobyte.
-    """
-
-    sink: StreamSink
-
-    def __init__(self, **options: Any) -> None:
-        self.rows = Rows()
-        super().__init__(**options)
-
-    def member_ended(self, info: ZipInfo | None) -> None:
-        super().member_ended(None)
-        if info is not None:
-            self.rows.add(directory_row(info, zip64=info.header_offset in self.zip64_offsets))
-            self.zip64_offsets.discard(info.header_offset)
-
-    def _rows(self) -> Rows:
-        return self.rows
+Describe = Callable[[str, datetime, int, int], ZipInfo]  # name, date, mode, method
+# What is known of a member before it is read: its name, its source, its date, its mode, its extra, its zip64, its size
+# and its CRC-32 as they were declared, what codes it (None: nothing), and the size that is too large.
+_Plan = tuple[str, Any, "datetime | None", "int | None", bytes, "bool | None", Any, Any, "Code | None", int]
+_ITERABLES = (GeneratorType, list, tuple)
+NOT_READ = object()
+# To deflate a byte takes about so many times as long as to store it.
+_CODING_EFFORT = 64
 
 
 class QuickMembers:
@@ -68,102 +45,212 @@ class QuickMembers:
     Args:
         describe: makes the ZipInfo of (name, date, mode, method).
         level, lookahead: of the archive, as `stream_zip` takes them.
+        is_awaited: whether somebody waits for what there is, with so many bytes read of a member.
+        calls: whether functions are called here.
     """
 
     def __init__(
-        self, archive: StreamArchive, names: NameRegistry, describe: Describe, *, level: int | None, lookahead: int
+        self,
+        archive: StreamArchive,
+        names: NameRegistry,
+        describe: Describe,
+        *,
+        level: int | None,
+        lookahead: int,
+        is_awaited: Callable[[int], bool],
+        calls: bool = True,
     ) -> None:
-        self._archive = archive
-        self._sink = archive.sink
-        self._take_name = names.take_plain
+        self._small = SmallMembers(archive, self._info, lookahead)
+        self._names = names
         self._describe = describe
-        self._lookahead = lookahead
-        self._crc32 = fastest_crc32()
-        code = archive.coding.small(archive.compression, level)
-        self._code = code
-        # Larger stored data passes without a copy elsewhere; with chunk_size=0 every write is to be seen.
-        limit = BLOCK if archive.compression != ZIP_STORED else self._sink.chunk_size
-        self.limit = min(limit, BLOCK) if code is not None and self._sink.chunk_size else 0
-        self._gathers = archive.compression != ZIP_STORED
-        self._gathered: list[_Small] = []
-        self._gathered_size = 0
-        self._flying: deque[list[_Small]] = deque()
-        self._results = archive.coding.in_order()
-        self._chunk_size = self._sink.chunk_size
-        self._held: list[bytes] = []
-        self._held_size = self._offset = 0
-        self._templates: dict[tuple[datetime, int, int, bool], Template] = {}
+        self._method, self._level = archive.compression, level
+        self._is_awaited = is_awaited
+        self._calls = calls
+        self._ways: dict[tuple[int, int | None], tuple[Code | None, int]] = {}
+        self._way = self._way_of(self._method, level)
+        self._look: Look | None = None  # the last one
+        self._plain: Any = None  # the last one of nothing but a date
         self._second, self._now = -1, EARLIEST
+        self._taken: Taken | None = None
 
-    def add(self, item: Any, found: tuple[bytes, FileFacts] | None = None) -> bool:
-        """Add the member that `item` stands for, where it can be done here. found: what its file was read to."""
-        small = self._read(item, found)
-        if small is None:
+    def add(self, item: Any, found: Any = NOT_READ) -> bool | None:
+        """Add the member that `item` stands for, where it can be done here; None where to `settle` comes first.
+
+        found: what its file, or its asynchronous source, was read to. Of what is not done here, see `taken`.
+        """
+        if type(item) is tuple and len(item) == 2 and type(item[1]) is bytes:
+            return self._add_pair(*item)
+        if type(item) is Entry and type(item.source) is bytes and _is_plain(item):
+            return self._add_pair(item.name, item.source)
+        plan = self._plan(item) if found is NOT_READ or type(found) is tuple else self._plan(item, asynchronous=True)
+        if plan is None:
             return False
-        if not self._gathers:
-            self._write(small, ZIP_STORED, small[1])
+        source = plan[1]
+        if type(source) is bytes:
+            return self._put(plan, source, None, at_once=False)
+        if isinstance(source, os.PathLike):
+            file = read_small(source, plan[9]) if found is NOT_READ else found
+            return file is not None and self._put(plan, *file, at_once=False)
+        if not self._small.is_settled:
+            return None  # while this one makes us wait, nobody shall wait for what is there
+        taken = take(item, source, plan[9], plan[6], self._is_awaited) if found is NOT_READ else found
+        data = taken if isinstance(taken, bytes) else taken.data if taken.is_whole else None
+        if data is not None and self._put(plan, data, None, at_once=True):
             return True
-        size = len(small[1])
-        if self._gathered_size + size > BLOCK:
-            self._send()
-        self._gathered.append(small)
-        self._gathered_size += size
+        self._taken = taken if isinstance(taken, Taken) else Taken.whole(item, taken)
+        return False
+
+    def _add_pair(self, name: Any, data: bytes) -> bool:
+        """`add` a member of which nothing is said but its name and data."""
+        code, limit = self._way
+        if len(data) >= limit or type(name) is not str:
+            return False
+        date = self._default_date()
+        if date is None or not self._names.take_plain(name):
+            return False
+        look = self._plain
+        if look is None or look[0][0] is not date:
+            look = self._plain = Look((date, False, 0o644, b""))
+        if code is None:
+            self._small.store(name.encode(), data, look)
+        else:
+            self._small.code(name.encode(), data, look, code)
         return True
 
-    def path_in(self, item: Any) -> os.PathLike[Any] | None:
-        """The path of the file that would be read to `add` the item, if any."""
-        source = _source_of(item)
-        return source if isinstance(source, os.PathLike) and self.limit else None
+    def taken(self) -> Taken | None:
+        """What the last item is read to, where it was begun and could not be added here."""
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            taken.item = coerce(taken.item)
+        return taken
 
-    def effort(self, item: Any = None, found: tuple[bytes, FileFacts] | None = None) -> int:
+    def path_in(self, item: Any) -> tuple[os.PathLike[Any], int] | None:
+        """The path of the file that would be read to `add` the item, if any, and how many bytes are too many."""
+        plan = self._plan(item)
+        return (plan[1], plan[9]) if plan is not None and isinstance(plan[1], os.PathLike) else None
+
+    def async_source_in(self, item: Any) -> tuple[Any, int, int | None] | None:
+        """The asynchronous iterator, or what makes it, that would be read, likewise; and how many were declared."""
+        plan = self._plan(item, asynchronous=True)
+        return (plan[1], plan[9], plan[6]) if plan is not None else None
+
+    def blocks_in(self, item: Any) -> bool:
+        """Whether to `add` the item asks what may block: an iterable."""
+        plan = self._plan(item)
+        return plan is not None and type(plan[1]) is not bytes and not isinstance(plan[1], os.PathLike)
+
+    def effort(self, item: Any = None, found: Any = NOT_READ) -> int:
         """What it takes to `add` the item; without one: to `settle`. In bytes of stored data."""
         if item is None:
-            return BLOCK if self._gathered or self._results else 0
-        data = found[0] if found else _source_of(item)
+            return 0 if self._small.is_settled else BLOCK
+        if isinstance(found, bytes):
+            plan = self._plan(item, asynchronous=True)
+            return 0 if plan is None else len(found) * (1 if plan[8] is None else _CODING_EFFORT)
+        plan = self._plan(item)
+        if plan is None:
+            return 0
+        data = plan[1] if found is None or found is NOT_READ else found[0]
         size = len(data) if type(data) is bytes else 0
-        return BLOCK if self._gathers and self._gathered_size + size > BLOCK else size
+        return BLOCK if plan[8] is not None and self._small.overflows(size) else size
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing waits to be coded."""
+        return self._small.is_settled
+
+    def tell(self) -> int:
+        """Where in the archive the next member will begin."""
+        return self._small.tell()
 
     def settle(self) -> None:
         """Write all that has been added."""
-        if self._results:
-            self._land(self._results.finish())
-        if self._gathered:
-            gathered, self._gathered, self._gathered_size = self._gathered, [], 0
-            assert self._code is not None
-            self._write_all(gathered, self._code([small[1] for small in gathered]))
-        self._pass_on()
+        self._small.settle()
 
     def close(self) -> None:
         """Give up what has not been written."""
-        self._results.close()
-        self._gathered, self._held = [], []
-        self._flying.clear()
+        self._small.close()
 
-    def _read(self, item: Any, found: tuple[bytes, FileFacts] | None) -> _Small | None:
-        kind = type(item)
-        if kind is tuple and len(item) == 2:
+    def _plan(self, item: Any, asynchronous: bool = False) -> _Plan | None:
+        if type(item) is tuple and len(item) == 2:
             name, source = item
-            date = mode = None
-        elif kind is Entry and _is_plain(item):
-            name, source, date, mode = item.name, item.source, item.modified, item.mode
+            code, limit = self._way
+            plan: _Plan = name, source, None, None, b"", None, None, None, code, limit
+        elif isinstance(item, Entry) and not (item.is_raw or item.comment or item.password):
+            code, limit = self._way
+            if item.compression is not None or item.level is not None:
+                code, limit = self._way_of(
+                    self._method if item.compression is None else item.compression,
+                    self._level if item.level is None else item.level,
+                )
+            name, source = item.name, item.source
+            if item.zip64 is False and self._small.is_near_limit:
+                return None
+            plan = (
+                name, source, item.modified, item.mode, item.extra, item.zip64, item.size, item.crc32, code, limit,
+            )  # fmt: skip
         else:
             return None
-        if type(source) is bytes:
-            data, file_mode = source, 0o644
-            date = date or self._default_date()
-            if date is None:
-                return None
-        elif isinstance(source, os.PathLike) and self.limit:
-            found = found or read_small(source, self.limit)
-            if found is None:
-                return None
-            data, facts = found
-            date, file_mode = date or facts.modified, facts.mode
+        if not limit or type(name) is not str or (plan[6] is not None and plan[6] >= limit):
+            return None
+        if asynchronous:
+            return plan if _is_async_iterator(source) and self._names.is_plainly_free(name) else None
+        if type(source) is bytes or isinstance(source, os.PathLike):
+            return plan
+        return plan if self._is_iterable(source) and self._names.is_plainly_free(name) else None
+
+    def _is_iterable(self, source: Any) -> bool:
+        """Whether `source` is nothing but a thing to iterate over, or a function, which may give one."""
+        kind = type(source)
+        if kind in _ITERABLES:
+            return True
+        if kind in FUNCTIONS:
+            return self._calls
+        return isinstance(source, Iterator) and not hasattr(source, "read")
+
+    def _put(self, plan: _Plan, data: bytes, facts: FileFacts | None, *, at_once: bool) -> bool:
+        name, _, date, mode, extra, zip64, size, crc32, code, limit = plan
+        length = len(data)
+        if length >= limit or (size is not None and size != length):
+            return False
+        if crc32 is not None and self._small.checksum(data) != crc32:
+            return False
+        if facts is not None:
+            date, mode = date or facts.modified, facts.mode if mode is None else mode
+        date = date or self._default_date()
+        if date is None:
+            return False
+        if date.microsecond:  # which no record says
+            date = date.replace(microsecond=0)
+        if not self._names.take_plain(name):
+            return False
+        about = date, type(date) is LocalTime, 0o644 if mode is None else mode, extra
+        look = self._look
+        if look is None or look[0] != about or look[1] != zip64 or crc32 is not None or look[2]:
+            declared = crc32 is not None and (not at_once or size is not None)
+            look = self._look = Look(about, bool(zip64), declared)
+        if code is None:
+            self._small.store(name.encode(), data, look)
+        elif at_once:
+            self._small.code_now(name.encode(), data, look, code)
         else:
-            return None
-        if len(data) >= self.limit or type(name) is not str or not self._take_name(name):
-            return None
-        return name.encode("ascii"), data, self._crc32(data, 0), date, file_mode if mode is None else mode
+            self._small.code(name.encode(), data, look, code)
+        return True
+
+    def _way_of(self, method: int, level: int | None) -> tuple[Code | None, int]:
+        """What codes such members, None for stored ones; and what is too large of them (0: anything)."""
+        way = self._ways.get((method, level))
+        if way is None:
+            limit = self._small.limit(method, level)
+            code = self._small.coder(method, level) if limit and method != ZIP_STORED else None
+            way = self._ways[method, level] = code, limit
+        return way
+
+    def _info(self, name: str, about: Any, method: int) -> ZipInfo:
+        date, _, mode, extra = about  # and whether the date is local: such a one equals one that is not
+        info = self._describe(name, date, mode, method)
+        if extra:
+            info.extra = with_extra(info.extra, extra)
+        return info
 
     def _default_date(self) -> datetime | None:
         second = int(time.time())
@@ -175,58 +262,22 @@ class QuickMembers:
             self._second = second
         return self._now
 
-    def _send(self) -> None:
-        gathered, self._gathered, self._gathered_size = self._gathered, [], 0
-        self._flying.append(gathered)
-        assert self._code is not None
-        self._land(self._results.start(partial(self._code, [small[1] for small in gathered])))
-
-    def _land(self, results: list[list[Coded]]) -> None:
-        for result in results:
-            self._write_all(self._flying.popleft(), result)
-
-    def _write_all(self, members: list[_Small], coded: list[Coded]) -> None:
-        for small, (method, out) in zip(members, coded, strict=True):
-            self._write(small, method, out)
-
-    def _write(self, small: _Small, method: int, out: bytes) -> None:
-        name, data, crc, date, mode = small
-        key = (date, mode, method, outlasts(self._lookahead, len(data), len(out)))
-        template = self._templates.get(key) or self._template(key)
-        if not self._held:
-            self._offset = self._sink.tell()
-        whole = template.member(name, crc, len(data), out)
-        self._archive.rows.add(template.directory_row(name, crc, len(out), len(data), self._offset + self._held_size))
-        self._held.append(whole)
-        self._held_size += len(whole)
-        if self._held_size >= self._chunk_size:
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        held, self._held, self._held_size = b"".join(self._held), [], 0
-        self._sink.write(held)
-
-    def _template(self, key: tuple[datetime, int, int, bool]) -> Template:
-        if len(self._templates) >= _MOST_TEMPLATES:
-            self._templates.clear()
-        date, mode, method, late = key
-        info = self._describe("x", date, mode, method)
-        info.flag_bits = DESCRIPTOR_FLAG if late else 0
-        template = self._templates[key] = Template(info)
-        return template
-
-
-def _source_of(item: Any) -> Any:
-    if type(item) is tuple and len(item) == 2:
-        return item[1]
-    return item.source if type(item) is Entry and _is_plain(item) else None
-
 
 def _is_plain(entry: Entry) -> bool:
-    """Whether nothing is said of `entry` but where its data is, its date and its mode."""
+    """Whether nothing is said of `entry` but its name and where its data is."""
     return (
-        entry.size is entry.crc32 is entry.compression is entry.level is entry.zip64 is entry.password is None
-        and type(entry.modified) is not LocalTime
+        entry.modified is None
+        and entry.mode is entry.size is entry.crc32 is entry.compression is entry.level is entry.zip64 is None
+        and not entry.password
         and not entry.comment
         and not entry.extra
+    )
+
+
+def _is_async_iterator(source: Any) -> bool:
+    """Whether `source` is nothing but an asynchronous iterator, or makes one."""
+    if type(source) in FUNCTIONS:
+        return isasyncgenfunction(source)
+    return type(source) is AsyncGeneratorType or (
+        isinstance(source, AsyncIterator) and not any(hasattr(source, name) for name in ("read", "__await__"))
     )

@@ -7,7 +7,6 @@ Sections are those of PKWARE's APPNOTE.TXT.
 
 from __future__ import annotations
 
-import copy
 import struct
 from collections.abc import Iterator
 from zipfile import ZIP_BZIP2, ZipInfo
@@ -110,25 +109,29 @@ class Template:
     info: what they have in common, bit 3 included; its name is left out. None of them needs 64-bit sizes.
     """
 
+    _zip64 = False
+
     _LOCAL_REST = struct.Struct("<3L2H")
     _ROW_REST = struct.Struct("<3L5H2L")
 
     def __init__(self, info: ZipInfo) -> None:
         info.CRC = info.compress_size = info.file_size = info.header_offset = 0
-        whole, row = local_header(info, zip64=False), directory_row(info, zip64=False)
+        whole, row = local_header(info, zip64=self._zip64), directory_row(info, zip64=self._zip64)
         # All up to the date is the same in each (4.3.7, 4.3.12).
         self._local, self._row = whole[: _LOCAL.size - self._LOCAL_REST.size], row[: _ROW.size - self._ROW_REST.size]
-        info = copy.copy(info)
         info.header_offset = LIMIT32
-        self._wide_row = directory_row(info, zip64=False)[: _ROW.size - self._ROW_REST.size]
+        self._wide_row = directory_row(info, zip64=self._zip64)[: _ROW.size - self._ROW_REST.size]
+        info.header_offset = 0
         self._attributes = info.internal_attr, info.external_attr
         self._extra = without_zip64(info.extra)
         self._has_descriptor = bool(info.flag_bits & DESCRIPTOR_FLAG)
 
     def member(self, name: bytes, crc: int, size: int, data: bytes) -> bytes:
-        """The whole member with the ASCII `name`: header, `data` as it is coded, and descriptor where it has one."""
+        """The whole member with the `name` (UTF-8 where `info`'s is): header, `data` as it is coded, any descriptor."""
         coded = len(data)
-        return b"".join((self.header(name, crc, coded, size), data, self.descriptor(crc, coded, size)))
+        if self._has_descriptor:
+            return b"".join((self.header(name, crc, coded, size), data, self.descriptor(crc, coded, size)))
+        return self.header(name, crc, coded, size) + data
 
     def header(self, name: bytes, crc: int, compressed: int, size: int) -> bytes:
         """As `local_header`."""
@@ -149,6 +152,28 @@ class Template:
             offset = LIMIT32
         rest = self._ROW_REST.pack(crc, compressed, size, len(name), len(extra), 0, 0, *self._attributes, offset)
         return row + rest + name + extra
+
+
+class WideTemplate(Template):
+    """The same of members whose local header is zip64, as small as they are."""
+
+    _zip64 = True
+
+    def header(self, name: bytes, crc: int, compressed: int, size: int) -> bytes:
+        if self._has_descriptor:
+            crc = compressed = size = 0
+        extra = self._extra + _ZIP64_EXTRA.pack(1, 16, size, compressed)
+        return self._local + self._LOCAL_REST.pack(crc, LIMIT32, LIMIT32, len(name), len(extra)) + name + extra
+
+    def descriptor(self, crc: int, compressed: int, size: int) -> bytes:
+        return _DESCRIPTOR64.pack(b"PK\7\x08", crc, compressed, size) if self._has_descriptor else b""
+
+    def directory_row(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> bytes:
+        wide = [size, compressed, *([offset] if offset >= LIMIT32 else [])]
+        extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) + self._extra
+        offset = min(offset, LIMIT32)
+        rest = self._ROW_REST.pack(crc, LIMIT32, LIMIT32, len(name), len(extra), 0, 0, *self._attributes, offset)
+        return self._row + rest + name + extra
 
 
 class Rows:
@@ -237,7 +262,7 @@ def end_records(count: int, size: int, offset: int, comment: bytes) -> tuple[byt
     `count` members in a central directory of `size` bytes at `offset`.
     """
     zip64 = b""
-    if end_needs_zip64(count, size, offset):
+    if end_zip64_field(count, size, offset):
         at = offset + size
         zip64 = _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
         zip64 += _LOCATOR64.pack(b"PK\6\7", 0, at, 1)
@@ -246,9 +271,11 @@ def end_records(count: int, size: int, offset: int, comment: bytes) -> tuple[byt
     return zip64, _END.pack(b"PK\5\6", 0, 0, count, count, size, offset, len(comment)) + comment
 
 
-def end_needs_zip64(count: int, size: int, offset: int) -> bool:
-    """Whether the end record alone cannot say where and how large the central directory is."""
-    return count >= LIMIT16 or size >= LIMIT32 or offset >= LIMIT32
+def end_zip64_field(count: int, size: int, offset: int) -> str | None:
+    """What the end record alone cannot say of the central directory, if anything: see `Zip64RequiredError`."""
+    if count >= LIMIT16:
+        return "members"
+    return "directory_size" if size >= LIMIT32 else "directory_offset" if offset >= LIMIT32 else None
 
 
 def needs_zip64(info: ZipInfo) -> bool:

@@ -22,6 +22,7 @@ from stream_unzip import stream_unzip
 
 import zipstream_adapter
 from tests import oracles
+from tests.strategies import noise
 from zipstream_adapter.compat import stream_zip as compat
 from zipstream_adapter.compat.stream_zip import (
     NO_COMPRESSION_32,
@@ -36,7 +37,6 @@ from zipstream_adapter.compat.stream_zip import (
 
 NOW = datetime(2021, 1, 1, 21, 1, 12)
 MODE = stat.S_IFREG | 0o600
-LIMIT = 0xFFFFFFFF
 METHODS = {
     "32": ZIP_32,
     "64": ZIP_64,
@@ -180,15 +180,29 @@ def test_what_needs_zip64_is_refused_where_it_is_refused() -> None:
             sum(map(len, stream_zip(files)))
 
 
-def test_which_value_it_was_that_needed_zip64() -> None:
-    from zipstream_adapter.compat.stream_zip_members import Members
+@pytest.mark.parametrize(
+    ("error", "members"),
+    [(compat.UncompressedSizeOverflowError, [(ZIP_32, 1000)]),
+     (compat.CompressedSizeOverflowError, [(ZIP_32, 999)]),
+     (compat.OffsetOverflowError, [(NO_COMPRESSION_64, 999), (ZIP_32, 1)])],
+)  # fmt: skip
+def test_which_value_it_was_that_needed_zip64(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception], members: list[tuple[Method, int]]
+) -> None:
+    monkeypatch.setattr("zipstream_adapter.member.LIMIT32", 1000)  # stands in for 4 GiB
+    monkeypatch.setattr("zipstream_adapter.small._NEAR_LIMIT32", -1)
+    files = [member(str(number), method, (noise(1, size),)) for number, (method, size) in enumerate(members)]
+    with pytest.raises(error, match=f"'{len(members) - 1}'"):
+        made(*files)
 
-    members = Members(True, 9)
-    assert members._overflow() is compat.CompressedSizeOverflowError
-    members._declared = LIMIT
-    assert members._overflow() is compat.UncompressedSizeOverflowError
-    members._written = LIMIT
-    assert members._overflow() is compat.OffsetOverflowError
+
+def test_what_no_member_allows_is_refused_between_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zipstream_adapter.compat.stream_zip_members.LIMIT32", 1000)  # stands in for 4 GiB
+    with pytest.raises(compat.OffsetOverflowError, match="1 members"):
+        made(member("a", NO_COMPRESSION_32, (bytes(2000),)))
+    with pytest.raises(compat.CentralDirectorySizeOverflowError, match="1 members"):
+        made(member("a" * 950, NO_COMPRESSION_32, ()))
+    made(member("a" * 936, NO_COMPRESSION_32, ()))
 
 
 def test_a_declared_size_past_4_gib_without_zip64_is_refused_before_the_data() -> None:

@@ -37,12 +37,12 @@ from typing import Any
 import aiofiles.os
 
 from ..aio import async_stream_zip
-from ..dates import date_of, default_date
+from ..dates import date_of
 from ..entry import Entry, path_of
 from ..errors import EntryTypeError, StreamStateError
 from ..fields import described
 from ..stream import stream_zip
-from .clock import by_clock
+from .clock import by_clock, now_by_clock
 
 __all__ = ["AioZipStream", "ZipStream"]
 
@@ -104,7 +104,9 @@ class AioZipStream(_ZipStream):
         """The archive's bytes; raises as `ZipStream.stream`."""
         options = self._options()
         files: Any = self._files
-        entries = _async_entries(files) if isinstance(files, AsyncIterable) else _entries(files)
+        entries: Any = _async_entries(files) if isinstance(files, AsyncIterable) else _entries(files)
+        if isinstance(files, list | tuple) and not any(isinstance(item, Mapping) and "file" in item for item in files):
+            entries = _at_once(entries)  # no one has to wait for the next of them
         async with async_stream_zip(entries, **options) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -129,6 +131,11 @@ async def _async_entries(files: AsyncIterable[Any]) -> AsyncGenerator[Entry, Non
             await files.aclose()
 
 
+async def _at_once(entries: Iterable[Entry]) -> AsyncGenerator[Entry, None]:
+    for entry in entries:
+        yield entry
+
+
 def _entry(item: Any, found: os.stat_result | None = None) -> Entry:
     """The Entry of a dict. found: what its file says of itself, where that was asked."""
     if not isinstance(item, Mapping) or not ("file" in item or ("stream" in item and "name" in item)):
@@ -138,7 +145,7 @@ def _entry(item: Any, found: os.stat_result | None = None) -> Entry:
         raise EntryTypeError(f"{described(item)}: unknown compression method {compression!r}: give None or 'deflate'")
     options: dict[str, Any] = {"compression": _METHODS[compression]}
     if "file" not in item:
-        return Entry(item["name"], _unused(item), **by_clock(default_date()), **options)
+        return Entry(item["name"], _unused(item), **now_by_clock(), **options)
     path = path_of(os.fsdecode(item["file"]))
     name = item.get("name", path.name)
     return Entry(name, path, **by_clock(date_of(found or os.stat(path))), **options)

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from typing import Any
 
-from ..dates import EARLIEST, LATEST, LocalTime, extended_timestamp, to_utc
+from ..dates import EARLIEST, LATEST, LocalTime, default_date, extended_timestamp, to_utc
+
+_now: tuple[Any, datetime, dict[str, Any]] = (None, EARLIEST, {})
+
+
+def now_by_clock() -> dict[str, Any]:
+    """An Entry's options for the date of data that has none. The same object within a second."""
+    return _current()[2]
+
+
+def now() -> datetime:
+    """The date of data that has none. The same object within a second."""
+    return _current()[1]
+
+
+def _current() -> tuple[Any, datetime, dict[str, Any]]:
+    global _now
+    key = int(time.time()), os.environ.get("SOURCE_DATE_EPOCH"), time.tzname
+    if key != _now[0]:
+        date = default_date()
+        _now = key, date, by_clock(date)
+    return _now
 
 
 def by_clock(instant: datetime) -> dict[str, Any]:

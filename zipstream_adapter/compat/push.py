@@ -17,12 +17,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipInfo
 
-from ..archive import StreamingZipFile
-from ..dates import LocalTime, default_date
+from ..dates import LocalTime
 from ..describe import describe
 from ..errors import OptionError, StreamStateError
+from ..lookahead import DEFAULT_LOOKAHEAD
+from ..names import is_storable
 from ..sink import FileSink
-from .clock import by_clock
+from .clock import now_by_clock
+from .small_members import ListedArchive, SmallOnes, about
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,32 +45,73 @@ class ZipStreamer:
 
     Attributes:
         zipfile: the archive, a `zipfile.ZipFile`.
-        current_file: the ZipInfo of the member that is being written, or None.
     """
 
     def __init__(self) -> None:
-        self.zipfile = StreamingZipFile(None, "w", ZIP_STORED)
-        self.current_file: ZipInfo | None = None
+        self.zipfile = ListedArchive(compression=ZIP_STORED)
+        self._small = SmallOnes(self.zipfile, DEFAULT_LOOKAHEAD)
+        self._limit = min(self._small.limit(ZIP_STORED, None), DEFAULT_LOOKAHEAD)
+        # What was begun and is small so far: its name, its date, its data, and the size of that.
+        self._begun: tuple[str, dict[str, Any]] | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._info: ZipInfo | None = None
         self._member: MemberWriter | None = None
+
+    @property
+    def current_file(self) -> ZipInfo | None:
+        """The ZipInfo of the member that is being written, or None."""
+        self._open_member()
+        return self._info
 
     def put_file(self, name: str, date_time: tuple[int, ...] | None = None) -> None:
         """Begin a member. date_time: (year, month, day, hour, minute, second), kept as it is; None for now, by this
         machine's clock.
         """
-        dated: dict[str, Any] = {"modified": _date(date_time)} if date_time is not None else by_clock(default_date())
+        self._open_member()
+        dated = now_by_clock() if date_time is None else {"modified": _date(date_time)}
+        is_over = self._member is not None or self.zipfile.sink.poisoned
+        if is_over or not isinstance(name, str) or name.endswith("/") or not is_storable(name):
+            self._begin(name, dated)
+        else:
+            self._begun = name, dated
+
+    def _begin(self, name: str, dated: dict[str, Any]) -> None:
         info = describe(name, dated["modified"], _MODE, ZIP_STORED, timestamps=True)
         info.extra += dated.get("extra", b"")
         self._member = self.zipfile.begin(info)
-        self.current_file = info
+        self._info = info
+
+    def _open_member(self) -> None:
+        """Make a member of what was small until now."""
+        begun, parts = self._begun, self._parts
+        if begun is not None:
+            self._begun, self._parts, self._size = None, [], 0
+            self._begin(*begun)
+            for part in parts:
+                self._open("write()").write(part)
 
     def write(self, data: Buffer) -> None:
         """Add to the member."""
+        if self._begun is not None and type(data) is bytes and self._size + len(data) < self._limit:
+            self._parts.append(data)
+            self._size += len(data)
+            return
+        self._open_member()
         self._open("write()").write(data)
 
     def flush(self) -> None:
         """End the member."""
-        self._open("flush()").complete()
-        self._member = self.current_file = None
+        begun, parts = self._begun, self._parts
+        if begun is None or self.zipfile.sink.poisoned or self.zipfile.is_writing:
+            self._open_member()
+            self._open("flush()").complete()
+            self._member = self._info = None
+            return
+        self._begun, self._parts, self._size = None, [], 0
+        name, dated = begun
+        self._small.add(name, b"".join(parts), about(dated, _MODE))
+        self._small.settle()  # whoever writes to `zipfile` goes on behind it
 
     def read(self) -> bytes:
         """The archive's bytes since the last time; b"" where there are none. Raises PoisonedError after a failure."""
@@ -76,6 +119,7 @@ class ZipStreamer:
 
     def close(self) -> None:
         """Write the central directory, for a last `read`."""
+        self._open_member()
         if self._member is not None and not self.zipfile.sink.poisoned:
             raise StreamStateError(f"close(): entry {self._member.name!r} has not been ended: call flush() before")
         self.zipfile.close()

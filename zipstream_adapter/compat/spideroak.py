@@ -19,6 +19,7 @@ What is otherwise than there:
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED
@@ -26,7 +27,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED
 from ..dates import date_of
 from ..entry import Entry, path_of
 from ..errors import OptionError, UnsafeLinkError
-from ..names import repaired
+from ..names import is_plain, repaired
 from ..stream import stream_zip
 from .clock import by_clock
 
@@ -66,25 +67,27 @@ class ZipStream:
 
     def __iter__(self) -> Iterator[bytes]:
         # basename, as there: of "tree/" that is "", and its files stand at the top.
-        top = Path(path_of(self.path))
+        top = os.fspath(path_of(self.path))
         name = os.path.join(self.arc_path, os.path.basename(os.fspath(self.path)))
         entries = _entries(top, name, ())
         with stream_zip(entries, compression=self.compression, lookahead=0, duplicates="allow") as chunks:
             yield from chunks
 
 
-def _entries(place: Path, name: str, around: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+def _entries(place: str, name: str, around: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
     """What is at `place`, under `name`; `around`: the directories that it is in."""
     found = os.stat(place)
-    if not os.path.isdir(place):
-        yield Entry(_plain(name), place, **by_clock(date_of(found)))
+    if not stat.S_ISDIR(found.st_mode):
+        yield Entry(_plain(name), Path(place), **by_clock(date_of(found)))
         return
     identity = found.st_dev, found.st_ino
     if identity in around:
-        raise UnsafeLinkError(f"{str(place)!r} is a link that leads to a directory around it: remove it")
+        raise UnsafeLinkError(f"{place!r} is a link that leads to a directory around it: remove it")
     for inner in sorted(os.listdir(place)):
-        yield from _entries(place / inner, os.path.join(name, inner), (*around, identity))
+        yield from _entries(os.path.join(place, inner), os.path.join(name, inner), (*around, identity))
 
 
 def _plain(name: str) -> str:
+    if is_plain(name):
+        return name
     return repaired(os.path.normpath(os.path.splitdrive(name)[1]).replace(os.sep, "/"))

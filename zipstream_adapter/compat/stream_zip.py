@@ -22,7 +22,8 @@ import secrets
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from ..aio import AsyncZipStream
 from ..coding import Coding
@@ -50,11 +51,7 @@ from .stream_zip_members import (
     Members,
     Method,
     OwnDeflate,
-    take_over,
 )
-
-if TYPE_CHECKING:
-    from ..archive import StreamingZipFile
 
 __all__ = [
     "NO_COMPRESSION_32",
@@ -109,9 +106,9 @@ def stream_zip(
 
     Raises: a ZipError of this module, or whatever a source raises, with a note naming the entry.
     """
-    members = Members(extended_timestamps, own_level=None if _is_own(get_compressobj) else 9)
-    stream = ZipStream(members.entries(files), password=password, **members.options(chunk_size))
-    _take_over(stream._producer.archive, get_compressobj, get_crypto_random)
+    members, options = _members(chunk_size, get_compressobj, extended_timestamps, get_crypto_random)
+    stream = ZipStream(members.entries(files), password=password, **options)
+    members.place = lambda: stream.next_offset
     return _chunks(stream, members, chunk_size)
 
 
@@ -127,25 +124,24 @@ def async_stream_zip(
 
     An iterable of data that is not asynchronous is read on a thread.
     """
-    members = Members(extended_timestamps, own_level=None if _is_own(get_compressobj) else 9)
-    stream = AsyncZipStream(members.async_entries(files), password=password, **members.options(chunk_size))
-    _take_over(stream._producer.archive, get_compressobj, get_crypto_random)
+    members, options = _members(chunk_size, get_compressobj, extended_timestamps, get_crypto_random)
+    stream = AsyncZipStream(members.async_entries(files), password=password, **options)
+    members.place = lambda: stream.next_offset
     return _async_chunks(stream, members, chunk_size)
 
 
-def _take_over(
-    archive: StreamingZipFile, get_compressobj: Callable[[], Any], get_crypto_random: Callable[[int], bytes]
-) -> None:
-    """Have what was given used, where it is not the default."""
+def _members(
+    chunk_size: int,
+    get_compressobj: Callable[[], Any],
+    extended_timestamps: bool,
+    get_crypto_random: Callable[[int], bytes],
+) -> tuple[Members, dict[str, Any]]:
+    """The members, and the options of a stream of them."""
+    is_own = get_compressobj is not _default_compressobj
+    members = Members(extended_timestamps, own_level=None if is_own else 9)
     salt = os.urandom if get_crypto_random is secrets.token_bytes else get_crypto_random
-    if _is_own(get_compressobj):
-        take_over(archive, OwnDeflate(get_compressobj, salt))
-    elif salt is not os.urandom:
-        take_over(archive, Coding(salt=salt))
-
-
-def _is_own(get_compressobj: Callable[[], Any]) -> bool:
-    return get_compressobj is not _default_compressobj
+    coding = partial(OwnDeflate, get_compressobj, salt) if is_own else partial(Coding, salt=salt)
+    return members, members.options(chunk_size, coding)
 
 
 def _chunks(stream: ZipStream, members: Members, chunk_size: int) -> Generator[bytes, None, None]:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import stat
-import struct
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Iterator
-from contextlib import aclosing, closing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
-from zipfile import (  # type: ignore[attr-defined]
-    ZIP_DEFLATED,
-    ZIP_STORED,
-    structCentralDir,
-)
+from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED
 
 from ..checksum import fastest_crc32
-from ..coding import Coding
+from ..coding import Coded, Coding
 from ..dates import LocalTime, extended_timestamp
 from ..entry import Entry
 from ..errors import CRC32MismatchError, OptionError, SizeMismatchError, Zip64RequiredError
@@ -33,20 +27,25 @@ from .stream_zip_errors import (
     OffsetOverflowError,
     UncompressedSizeIntegrityError,
     UncompressedSizeOverflowError,
+    ZipOverflowError,
     ZipValueError,
 )
 
 if TYPE_CHECKING:
-    from ..archive import StreamingZipFile
     from ..encryption import Salt
-    from ..options import Progress
 
 # From here on, what deflate makes of data that it cannot compress may have 4 GiB.
 _MAY_NEED_ZIP64 = 4293656842
-# APPNOTE 4.3.12: a row of the directory, without its name.
-_ROW_SIZE = struct.calcsize(structCentralDir)
 # What zlib takes for its default.
 _ZLIB_DEFAULT = (-1, 6)
+# Bytes of a member in the central directory, without its name and its extra (APPNOTE 4.3.12).
+_ROW = 46
+# What needed a zip64 that was refused.
+_OVERFLOWS: dict[str | None, type[ZipOverflowError]] = {
+    "size": UncompressedSizeOverflowError,
+    "compressed_size": CompressedSizeOverflowError,
+    "offset": OffsetOverflowError,
+}
 
 
 class Method:
@@ -105,67 +104,6 @@ NO_COMPRESSION_32 = _Stored(zip64=False)
 NO_COMPRESSION_64 = _Stored(zip64=True)
 
 
-class _Data:
-    """A member's chunks, which are counted, as an iterator of them. Of asynchronous ones, `_AsyncData`."""
-
-    def __init__(self, chunks: Any) -> None:
-        self.size = 0
-        self._chunks = chunks
-        self._iterator: Any = None
-
-    def counted(self, chunk: Any) -> Any:
-        self.size += len(chunk) if isinstance(chunk, bytes | bytearray | memoryview) else 0
-        return chunk
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        if self._iterator is None:
-            self._iterator = iter(self._chunks)
-        return self.counted(next(self._iterator))
-
-    def close(self) -> None:
-        """Close the iterator, and what it iterates over."""
-        for thing in (self._iterator, self._chunks):
-            close = close_of(thing)
-            if close is not None:
-                close()
-
-
-class _AsyncData:
-    """As `_Data`."""
-
-    def __init__(self, chunks: AsyncIterable[Any]) -> None:
-        self._data = _Data(None)
-        self._chunks = chunks
-        self._iterator: Any = None
-
-    @property
-    def size(self) -> int:
-        return self._data.size
-
-    def __aiter__(self) -> _AsyncData:
-        return self
-
-    async def __anext__(self) -> Any:
-        if self._iterator is None:
-            self._iterator = aiter(self._chunks)
-        return self._data.counted(await anext(self._iterator))
-
-    async def aclose(self) -> None:
-        for thing in (self._iterator, self._chunks):
-            if hasattr(thing, "aclose"):
-                await thing.aclose()
-
-
-class _Known(NamedTuple):
-    """Data that has been read whole."""
-
-    chunks: list[bytes]
-    size: int
-
-
 class _Member(Entry):
     """An Entry whose mode is stored as it was given, also where the name says otherwise."""
 
@@ -181,7 +119,7 @@ class _Member(Entry):
 
 
 class OwnDeflate(Coding):
-    """A coding whose compressors, where no level is said, are those of `get_compressobj`."""
+    """A coding whose compressors, where no level is said, are those of `get_compressobj`, called by who iterates."""
 
     def __init__(self, get_compressobj: Callable[[], Any], salt: Salt) -> None:
         super().__init__(salt=salt)
@@ -192,31 +130,32 @@ class OwnDeflate(Coding):
             return self._get_compressobj()
         return super().compressor(method, level)
 
-
-def take_over(archive: StreamingZipFile, coding: Coding) -> None:
-    """Have an archive that is empty yet coded by `coding`."""
-    archive.coding.close()
-    archive.coding = coding
+    def small(self, method: int, level: int | None) -> Callable[[list[bytes]], list[Coded]] | None:
+        if method == ZIP_DEFLATED and level is None:
+            return None  # theirs is given a member's chunks as they are
+        return super().small(method, level)
 
 
 class Members:
     """The members of one archive: entries of the tuples, and what its errors are called.
 
     own_level: of ZIP_32 and ZIP_64 members; None where the user's function makes their compressors.
+
+    Attributes:
+        place: where in the archive the next member will begin. Whoever makes the stream of them sets it.
     """
+
+    place: Callable[[], int]
 
     def __init__(self, extended_timestamps: bool, own_level: int | None) -> None:
         self._extended_timestamps = extended_timestamps
         self._own_level = own_level
-        self._data: Any = _Known([], 0)  # of the member that is being written
-        self._declared = 0
-        self._count = self._finished = 0
-        self._rows = 0  # bytes of the directory, without extras
-        self._written = 0  # where in the archive the last member ended
+        self._count = self._directory = 0  # members so far, and what they take in the central directory
         self._strict = True  # no member so far allows zip64
-        self._over = False
+        self._date: Any = None  # the last one, and what is made of it
+        self._dated: dict[str, Any] = {}
 
-    def options(self, chunk_size: int) -> dict[str, Any]:
+    def options(self, chunk_size: int, coding: Callable[[], Coding] | None) -> dict[str, Any]:
         """What the stream of them is told. Every member with data that is deflated has a descriptor."""
         return {
             "chunk_size": chunk_size,
@@ -224,7 +163,7 @@ class Members:
             "names": "allow",
             "duplicates": "allow",
             "extended_timestamps": False,  # each brings its own, which is of another zone than its date
-            "on_progress": self._progress,
+            "make_coding": coding,
         }
 
     def entries(self, files: Iterable[Any]) -> Generator[Entry, None, None]:
@@ -232,15 +171,13 @@ class Members:
         try:
             for name, modified_at, mode, method, chunks in files:
                 self._begin(name, method)
-                data: Any = _Data(chunks)
-                if method.is_buffered or name.endswith("/"):
-                    data = _known(data)
-                yield self._entry(name, modified_at, mode, method, data)
+                data = _known(chunks) if method.is_buffered or name.endswith("/") else None
+                yield self._entry(name, modified_at, mode, method, chunks, data)
         finally:
             close = close_of(files)
             if close is not None:
                 close()
-        self._over = True
+        self._end()
 
     async def async_entries(self, files: AsyncIterable[Any]) -> AsyncGenerator[Entry, None]:
         """Likewise. `files` has a context of its own, of which their data sees nothing."""
@@ -248,76 +185,81 @@ class Members:
         try:
             async for name, modified_at, mode, method, chunks in _within(within, files):
                 self._begin(name, method)
-                is_async = hasattr(chunks, "__aiter__")
-                data: Any = _AsyncData(chunks) if is_async else _Data(chunks)
+                data = None
                 if method.is_buffered or name.endswith("/"):
-                    data = await (_async_known(data) if is_async else asyncio.to_thread(_known, data))
-                yield self._entry(name, modified_at, mode, method, data)
+                    is_async = hasattr(chunks, "__aiter__")
+                    data = await (_async_known(chunks) if is_async else asyncio.to_thread(_known, chunks))
+                yield self._entry(name, modified_at, mode, method, chunks, data)
         finally:
             if hasattr(files, "aclose"):
                 await within(files.aclose())
-        self._over = True
+        self._end()
 
     def _begin(self, name: str, method: Method) -> None:
         if not isinstance(method, Method):
             raise ZipValueError(f"entry {name!r}: method={method!r}: give ZIP_32, ZIP_AUTO(size) or another of these")
-        size = len(name.encode("utf-8", "surrogatepass"))
+        size = len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))
         if size > LIMIT16:
             raise NameLengthOverflowError(
                 f"entry {name[:60] + '…'!r}: the name has {size} bytes: {LIMIT16} is the most"
             )
+        self._check_place()
         self._strict = self._strict and method.zip64 is False
         if self._strict and self._count >= LIMIT16:
             raise CentralDirectoryNumberOfEntriesOverflowError(
                 f"entry {name!r} is member number {self._count + 1}, which needs zip64: use ZIP_AUTO(size) or ZIP_64"
             )
         self._count += 1
-        self._rows += _ROW_SIZE + size
-        if self._strict and self._rows > LIMIT32:
-            raise self._too_large_directory()
+        self._directory += _ROW + size
+        self._check_directory()
 
-    def _entry(self, name: str, modified_at: datetime, mode: int, method: Method, data: Any) -> Entry:
-        self._data, self._declared = data, method.size or 0
-        common = {"modified": LocalTime(*modified_at.timetuple()[:6], tzinfo=UTC), "extra": self._extra(modified_at)}
+    def _check_place(self) -> None:
+        """Refuse an archive that has come to need zip64, where no member allows it."""
+        if self._strict and (place := self.place()) > LIMIT32:
+            raise OffsetOverflowError(f"{self._count} members have {place} bytes: what is behind them needs zip64")
+
+    def _end(self) -> None:
+        self._check_place()
+        self._check_directory()
+
+    def _check_directory(self) -> None:
+        if self._strict and self._directory > LIMIT32:
+            raise CentralDirectorySizeOverflowError(
+                f"the central directory of {self._count} members has 4 GiB or more, which needs zip64"
+            )
+
+    def _entry(
+        self, name: str, modified_at: datetime, mode: int, method: Method, chunks: Any, known: bytes | None
+    ) -> Entry:
+        if modified_at is not self._date:
+            local = LocalTime(*modified_at.timetuple()[:6], tzinfo=UTC)
+            self._date, self._dated = modified_at, {"modified": local, "extra": self._extra(modified_at)}
+        self._directory += len(self._dated["extra"])
         if name.endswith("/"):
-            if data.size:
+            if known:
                 raise ZipValueError(f"entry {name!r} is a directory, by the slash at its end, and has no data")
-            return _Member(name, mode, **common)
-        size, crc32, source = method.size, method.crc32, data
-        if isinstance(data, _Known):
-            size, crc32, source = data.size, _crc32_of(data.chunks), data.chunks
+            return _Member(name, mode, **self._dated)
+        zip64, level = method.zip64, method.level
+        if method.compression == ZIP_DEFLATED:
+            level = self._own_level if level is None else level
+            if zip64 is None and self.place() > LIMIT32:
+                zip64 = True
         return _Member(
             name,
             mode,
-            source=source,
-            size=size,
-            crc32=crc32,
+            source=chunks if known is None else known,
+            size=method.size if known is None else len(known),
+            crc32=method.crc32 if known is None else fastest_crc32()(known, 0),
             compression=method.compression,
-            level=self._own_level if method.level is None and method.compression == ZIP_DEFLATED else method.level,
-            zip64=True if method.zip64 is None and self._written > LIMIT32 else method.zip64,
-            **common,
+            level=level,
+            zip64=zip64,
+            **self._dated,
         )
 
     def _extra(self, modified_at: datetime) -> bytes:
         if not self._extended_timestamps:
             return b""
         return extended_timestamp(datetime.fromtimestamp(int(modified_at.timestamp()), UTC))
-
-    def _progress(self, progress: Progress) -> None:
-        """Refuse an archive that has come to need zip64, where no member allows it."""
-        if progress.members > self._finished:
-            self._finished, self._written = progress.members, progress.written
-            if self._strict and self._written > LIMIT32:
-                raise OffsetOverflowError(
-                    f"{progress.members} members have {self._written} bytes: what is behind them needs zip64"
-                )
-        elif self._over and self._strict and progress.written - self._written > LIMIT32:
-            raise self._too_large_directory()
-
-    def _too_large_directory(self) -> Exception:
-        return CentralDirectorySizeOverflowError(
-            f"the central directory of {self._count} members has 4 GiB or more, which needs zip64"
-        )
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -329,15 +271,7 @@ class Members:
         except SizeMismatchError as exc:
             raise UncompressedSizeIntegrityError(str(exc)) from exc
         except Zip64RequiredError as exc:
-            raise self._overflow()(str(exc)) from exc
-
-    def _overflow(self) -> type[Exception]:
-        """Which value needed a zip64 that was refused."""
-        if self._written >= LIMIT32:
-            return OffsetOverflowError
-        if max(self._data.size, self._declared) >= LIMIT32:
-            return UncompressedSizeOverflowError
-        return CompressedSizeOverflowError
+            raise _OVERFLOWS[exc.field](str(exc)) from exc
 
 
 async def _within(context: OwnContext, items: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
@@ -350,27 +284,26 @@ async def _within(context: OwnContext, items: AsyncIterable[Any]) -> AsyncGenera
         yield item
 
 
-def _known(data: _Data) -> _Known:
-    with closing(data):
-        return _gathered([_kept(chunk) for chunk in data])
+def _known(chunks: Any) -> bytes:
+    """All of the data, which is closed."""
+    if type(chunks) in (list, tuple):
+        return b"".join([_kept(chunk) for chunk in chunks])
+    with ExitStack() as stack:
+        for thing in (chunks, iterator := iter(chunks)):
+            close = close_of(thing)
+            if close is not None:
+                stack.callback(close)
+        return b"".join([_kept(chunk) for chunk in iterator])
 
 
-async def _async_known(data: _AsyncData) -> _Known:
-    async with aclosing(data):
-        return _gathered([_kept(chunk) async for chunk in data])
-
-
-def _gathered(chunks: list[bytes]) -> _Known:
-    return _Known(chunks, sum(map(len, chunks)))
+async def _async_known(chunks: AsyncIterable[Any]) -> bytes:
+    async with AsyncExitStack() as stack:
+        for thing in (chunks, iterator := aiter(chunks)):
+            if hasattr(thing, "aclose"):
+                stack.push_async_callback(thing.aclose)
+        return b"".join([_kept(chunk) async for chunk in iterator])
 
 
 def _kept(chunk: Any) -> bytes:
     """A chunk as it is now; TypeError for what is no data."""
     return chunk if type(chunk) is bytes else bytes(memoryview(chunk))
-
-
-def _crc32_of(chunks: Iterable[bytes]) -> int:
-    crc32, known = fastest_crc32(), zlib.crc32(b"")
-    for chunk in chunks:
-        known = crc32(chunk, known)
-    return known

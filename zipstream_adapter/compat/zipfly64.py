@@ -109,7 +109,9 @@ class ZipFly:
                 async for chunk in chunks:
                     yield chunk
             return
-        entries = self._entries(lambda: stream.infolist(), on_loop=True)
+        entries: Any = self._entries(lambda: stream.infolist(), on_loop=True)
+        if isinstance(self._files, list | tuple):  # no one has to wait for the next of them
+            entries = _at_once(entries)
         stream = AsyncZipStream(entries, prefetch=prefetch, **self._options())
         left = self._offset
         async with stream:
@@ -174,6 +176,11 @@ class ZipFly:
     def _check_end(left: int) -> None:
         if left > 0:
             raise ValueError("Byte offset > total archive size")
+
+
+async def _at_once(entries: Iterable[Entry]) -> AsyncGenerator[Entry, None]:
+    for entry in entries:
+        yield entry
 
 
 def _renamed(files: Iterable[BaseFile]) -> Iterator[BaseFile]:

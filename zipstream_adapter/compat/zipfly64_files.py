@@ -338,6 +338,17 @@ class GenFile(BaseFile):
     def is_async(self) -> bool:
         return not isinstance(self._generator, Generator)
 
+    def source(self, on_loop: bool) -> Any:
+        own = type(self)
+        kind, method = (
+            (AsyncGenerator, own._async_generate_file_data is GenFile._async_generate_file_data)
+            if on_loop and self.is_async
+            else (Generator, own._generate_file_data is GenFile._generate_file_data)
+        )
+        if method and self._size is None and self._crc is None and isinstance(self._generator, kind):
+            return self._get_generator()  # there is nothing to check
+        return super().source(on_loop)
+
 
 class EmptyFolder(BaseFile):
     """A directory; the slash at the end of `name` may be left out."""

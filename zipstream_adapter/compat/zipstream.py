@@ -20,25 +20,26 @@ What is otherwise than there:
 from __future__ import annotations
 
 import os
+import stat
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import GeneratorType, TracebackType
 from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipInfo
 
-from ..archive import StreamingZipFile
 from ..compress import METHODS
-from ..dates import default_date
 from ..describe import amend, describe
 from ..entry import Entry, path_of
 from ..errors import OptionError, StreamClosedError
 from ..member import MemberWriter
-from ..names import repaired
+from ..names import is_plain, is_storable, repaired
 from ..sink import FileSink
-from ..source import OpenSource
-from .clock import by_clock, by_fields
+from ..source import OpenSource, read_small
+from ..taken import take
+from .clock import by_clock, by_fields, now_by_clock
+from .small_members import ListedArchive, SmallOnes, about, described
 
 __all__ = ["ZIP64_LIMIT", "ZIP_BZIP2", "ZIP_DEFLATED", "ZIP_LZMA", "ZIP_STORED", "PointerIO", "ZipFile", "ZipInfo"]
 
@@ -100,22 +101,51 @@ class _Job:
             raise NotImplementedError(f"entry {arcname!r}: compress_type={method!r} is not supported")
         self.arcname = arcname
         self._source = source
+        self._left_open = source if isinstance(source, os.PathLike | tuple) else _left_open(source)
         self._method = method
         self._zip64 = True if (size_hint or 0) >= _ZIP64_HINT else None
         self._date = date
 
     def entry(self) -> Entry:
         """Its Entry; the file system is asked now."""
-        name = _plain_name(self.arcname)
         if isinstance(self._source, os.PathLike):
+            name = _plain_name(self.arcname)
             is_dir = os.path.isdir(self._source)
             return Entry(name + "/" if is_dir else name, self._source, compression=self._method)
-        dated = by_clock(default_date()) if self._date is None else by_fields(tuple(self._date)[:6])
-        source = _left_open(self._source)
-        return Entry(name, source, mode=_MODE, compression=self._method, zip64=self._zip64, **dated)
+        name, dated = self.named_and_dated()
+        return Entry(name, self._left_open, mode=_MODE, compression=self._method, zip64=self._zip64, **dated)
+
+    def named_and_dated(self) -> tuple[str, dict[str, Any]]:
+        """The name of its member, and the options of an Entry for the date of data that is in no file."""
+        dated = now_by_clock() if self._date is None else by_fields(tuple(self._date)[:6])
+        return _plain_name(self.arcname), dated
+
+    def small(self, compression: int, limit: Callable[[int], int], is_awaited: Callable[[int], bool]) -> Any:
+        """(name, data, what else there is to say, method) where it has less bytes than the limit of the method.
+
+        Else what was `Taken` of its source, or None.
+        """
+        method = compression if self._method is None else self._method
+        most = limit(method)
+        if not most or self._zip64:
+            return None
+        if isinstance(self._source, os.PathLike):
+            name = _plain_name(self.arcname)
+            found = read_small(self._source, most) if is_storable(name) else None
+            return found and (name, found[0], about(by_clock(found[1].modified), found[1].mode), method)
+        name, dated = self.named_and_dated()
+        if name.endswith("/") or not is_storable(name):
+            return None
+        if type(self._source) is tuple and type(self._source[0]) is bytes and len(self._source[0]) < most:
+            return name, self._source[0], about(dated, _MODE), method
+        taken = take(None, self._left_open, most, None, is_awaited)
+        if isinstance(taken, bytes):
+            return name, taken, about(dated, _MODE), method
+        taken.item = self.entry()
+        return taken
 
 
-class ZipFile(StreamingZipFile):
+class ZipFile(ListedArchive):
     """A `zipfile.ZipFile` that queues what is written to it, and is iterated over for its bytes.
 
     Args:
@@ -133,7 +163,9 @@ class ZipFile(StreamingZipFile):
     ) -> None:
         if mode != "w":
             raise ModeError(f"mode={mode!r}: zipstream.ZipFile() requires mode 'w'")
-        super().__init__(None if isinstance(fileobj, PointerIO) else fileobj, "w", compression, lookahead=0)
+        super().__init__(file=None if isinstance(fileobj, PointerIO) else fileobj, compression=compression, lookahead=0)
+        self._small = SmallOnes(self, 0, _described)
+        self._names: set[str] = set()
         self.paths_to_write: deque[_Job] = deque()
         self._source: OpenSource | None = None  # of the member that is being written
         self._handed = self.sink.tell()
@@ -209,8 +241,14 @@ class ZipFile(StreamingZipFile):
     def _add(self, job: _Job) -> Iterator[Any]:
         self._asked = time.monotonic()
         try:
-            entry = job.entry()
-            source = self._source = OpenSource(entry)
+            found = job.small(self.compression, self._limit, self._is_awaited) if self._begun else None
+            if isinstance(found, tuple):
+                self._note_name(found[0])
+                self._small.add(*found)
+                return
+            self._small.settle()
+            entry = job.entry() if found is None else found.item
+            source = self._source = OpenSource(entry) if found is None else found.open()
             try:
                 member = self._member_of(entry, source)
                 for chunk in source:
@@ -228,6 +266,17 @@ class ZipFile(StreamingZipFile):
                 exc.add_note(f"(while adding entry {job.arcname!r})")
             raise
 
+    def _limit(self, method: int) -> int:
+        return self._small.limit(method, None)
+
+    def _is_awaited(self, size: int) -> bool:
+        return time.monotonic() - self._asked >= _PATIENCE
+
+    def _note_name(self, name: str) -> None:
+        if name in self._names:
+            warnings.warn(f"Duplicate name: {name!r}", stacklevel=2)
+        self._names.add(name)
+
     def _member_of(self, entry: Entry, source: OpenSource) -> MemberWriter:
         facts = source.facts
         if facts is not None:
@@ -237,13 +286,13 @@ class ZipFile(StreamingZipFile):
         amend(info, entry)
         if facts is None:
             info.external_attr = _MODE << 16  # without a file's type, as there
-        if info.filename in self.NameToInfo:
-            warnings.warn(f"Duplicate name: {info.filename!r}", stacklevel=2)
+        self._note_name(info.filename)
         return self.begin(info, size=source.size, zip64=entry.zip64, pinned=facts is not None)
 
     def _step_to_the_end(self) -> bool:
         """Make a piece of the directory; False where that was the last."""
         if self._end is None:
+            self._small.settle()
             self._end = self.finish()
         self._finishing = True  # so that it is finish() that closes
         try:
@@ -263,6 +312,7 @@ class ZipFile(StreamingZipFile):
         return self._rest() if late or isinstance(self.sink, FileSink) else self._hand_over(self.sink.take())
 
     def _rest(self) -> Iterator[Any]:
+        self._small.settle()
         if isinstance(self.sink, FileSink):
             handed, self._handed = self._handed, self.sink.tell()
             return iter((self._handed - handed,) if self._handed > handed else ())
@@ -308,6 +358,8 @@ class ZipFile(StreamingZipFile):
 
 def _plain_name(arcname: str) -> str:
     """As zipstream has it: normal, without drive and root; and as it is not there: within its directory."""
+    if isinstance(arcname, str) and is_plain(arcname):
+        return arcname
     name = os.path.normpath(os.path.splitdrive(os.fspath(arcname))[1]).replace(os.sep, "/").lstrip("/")
     return name if name == "." else repaired(name)
 
@@ -317,3 +369,11 @@ def _left_open(source: Any) -> Any:
     if isinstance(source, GeneratorType) or not hasattr(source, "close"):
         return source
     return (chunk for chunk in source)
+
+
+def _described(name: str, about: Any, method: int) -> ZipInfo:
+    info = described(name, about, method)
+    mode = about[2]
+    if not stat.S_IFMT(mode):
+        info.external_attr = mode << 16  # as there
+    return info

@@ -27,6 +27,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
 
@@ -95,7 +96,7 @@ class ZipStream:
         self._last_modified: tuple[int, ...] | None = None
         self._queue: deque[Queued] = deque()
         self._current: Queued | None = None
-        self._streamed: list[Streamed] = []
+        self._streamed: list[int | None] = []  # the level of each member that is in the archive
         self._added: list[Queued] = []  # of a sized stream, all that ever were
         self._length: tuple[int, bytes, int] = (-1, b"", 0)  # of how many members, with which comment
         self._changing = threading.RLock()  # the queue, what has left it, and what goes with them
@@ -141,14 +142,15 @@ class ZipStream:
         """
         self._refuse_if_final()
         coding = self._coding(compress_type, compress_level)
-        if not os.path.exists(path):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         top = os.path.normpath(path)
+        if not os.path.exists(path) or (top != path and not os.path.exists(top)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         name = _sanitized(arcname or os.path.basename(top))
         if not arcname and not name:
             raise EntryError(f"No arcname for path '{top}' could be assumed: pass one")
-        if not recurse or not os.path.isdir(top):
-            self._enqueue_path(top, name, coding)
+        info = os.stat(top)
+        if not recurse or not stat.S_ISDIR(info.st_mode):
+            self._enqueue_path(top, name, coding, info)
             return
         found = walk(top) if recurse is True else recurse(top)
         for place in found:
@@ -192,7 +194,7 @@ class ZipStream:
             known = b"".join(data)
             self._enqueue(name, known, len(known), coding)
         else:
-            self._enqueue(name, lambda: iter(data), size, coding)
+            self._enqueue(name, _chunks_of(data), size, coding)
 
     def mkdir(self, arcname: str) -> None:
         """Queue a directory; the slash at the end may be left out."""
@@ -210,8 +212,10 @@ class ZipStream:
             check_compression(method, level)
         return method, None if method in WITHOUT_LEVEL else level
 
-    def _enqueue_path(self, path: str, name: str, coding: tuple[int, int | None]) -> None:
-        info = os.stat(path)
+    def _enqueue_path(
+        self, path: str, name: str, coding: tuple[int, int | None], info: os.stat_result | None = None
+    ) -> None:
+        info = info or os.stat(path)
         if stat.S_ISDIR(info.st_mode):
             name = name if name.endswith("/") else name + "/"
             size = 0
@@ -277,7 +281,7 @@ class ZipStream:
     def info_list(self) -> list[dict[str, Any]]:
         """A dict for each member, in order: what is known of it by now."""
         with self._changing:
-            members: list[Streamed | Queued] = [*self._streamed, *self._queue]
+            members: list[Streamed | Queued] = [*self._in_archive(), *self._queue]
             if self._current is not None:
                 members.insert(len(self._streamed), self._current)
             return [member.listed() for member in members]
@@ -285,7 +289,12 @@ class ZipStream:
     def get_info(self) -> list[dict[str, Any]]:
         """A dict for each member that is in the archive. Deprecated: use `info_list`."""
         warnings.warn("ZipStream.get_info is deprecated: use ZipStream.info_list", DeprecationWarning, stacklevel=2)
-        return [member.listed_as_before() for member in self._streamed]
+        with self._changing:
+            return [member.listed_as_before() for member in self._in_archive()]
+
+    def _in_archive(self) -> list[Streamed]:
+        infos = self._maker.infos()[: len(self._streamed)]  # one more may be there, and not be counted yet
+        return [Streamed(info, level) for info, level in zip(infos, self._streamed, strict=True)]
 
     @property
     def last_modified(self) -> datetime | None:
@@ -340,9 +349,9 @@ class ZipStream:
             found = bool(self._queue) and not self._final
             queued = self._current = self._queue.popleft() if found else None
         if queued is not None:
-            streamed = yield from self._maker.member(queued)
+            yield from self._maker.member(queued)
             with self._changing:
-                self._streamed.append(streamed)
+                self._streamed.append(queued.level)
                 self._current = None
         yield from self._maker.ready(everything=last or not found)
         return found
@@ -375,3 +384,8 @@ def _no_name() -> EntryError:
 
 def _no_compression() -> OptionError:
     return OptionError("Cannot use compression with a sized ZipStream: its length would not be known")
+
+
+def _chunks_of(data: Any) -> Any:
+    """An iterable as it is, where it is nothing else."""
+    return data if type(data) in (GeneratorType, list, tuple) else lambda: iter(data)

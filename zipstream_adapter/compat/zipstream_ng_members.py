@@ -85,6 +85,15 @@ def _identity(path: Any) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
+def info_of(name: str, modified: float | None, mode: int, method: int) -> ZipStreamInfo:
+    """The ZipInfo of a member of that date (None for now)."""
+    info = ZipStreamInfo(name, tuple(time.localtime(modified)[:6]))
+    info.external_attr = mode << 16 | (DOS_DIRECTORY if name.endswith("/") else 0)
+    info.create_system = _UNIX
+    info.compress_type = method
+    return info
+
+
 class Queued(NamedTuple):
     """A member to be. size: bytes that were announced, or found when it was added; None where nobody knows."""
 
@@ -101,11 +110,8 @@ class Queued(NamedTuple):
 
     def info(self, facts: FileFacts | None) -> ZipStreamInfo:
         """Its ZipInfo. facts: of the file or directory that was opened, if any."""
-        info = ZipStreamInfo(self.name, tuple(time.localtime(facts.stat.st_mtime if facts else None)[:6]))
         mode = facts.mode if facts else stat.S_IFDIR | 0o775 if self.is_dir else 0o600
-        info.external_attr = mode << 16 | (DOS_DIRECTORY if self.is_dir else 0)
-        info.create_system = _UNIX
-        info.compress_type = self.method
+        info = info_of(self.name, facts.stat.st_mtime if facts else None, mode, self.method)
         info.file_size = self.size or 0
         return info
 

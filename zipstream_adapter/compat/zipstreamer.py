@@ -15,21 +15,23 @@ from __future__ import annotations
 
 import datetime as dates
 from collections.abc import Callable, Iterable, Iterator
+from io import TextIOBase
 from time import struct_time
 from typing import Any, NamedTuple
 from zipfile import ZIP_STORED, ZipInfo
 
-from ..dates import default_date, extended_timestamp, to_utc
+from ..dates import extended_timestamp, to_utc
 from ..entry import Entry
 from ..errors import EntryError, EntryTypeError, LimitError, StreamStateError, ZipStreamError
-from ..names import MAX_NAME
+from ..names import MAX_NAME, is_storable
+from ..notes import note_on
 from ..options import Options
-from ..pipeline import note_on
 from ..plan import PlannedArchive
-from ..quick import StreamArchive
 from ..records import DOS_DIRECTORY
-from ..source import OpenSource
-from .clock import by_clock
+from ..small import StreamArchive
+from ..source import OpenSource, close_of
+from .clock import now, now_by_clock
+from .small_members import SmallOnes
 
 __all__ = [
     "FileNameTooLong",
@@ -120,13 +122,19 @@ class ZipStream:
         self._refuse_if_generating("it cannot be generated a second time at once")
         self._generating = True
         archive = self._options.archive(StreamArchive)
+        small = SmallOnes(archive, 0, _described)
         try:
             for item in self.files:
                 try:
-                    yield from _add(archive, item)
+                    rest = _add_small(small, item)
+                    if rest is not None:
+                        small.settle()
+                        yield from _add(archive, rest)
                 except Exception as exc:
                     _note_on(exc, item)
                     raise
+                yield from archive.sink.take()
+            small.settle()
             for _ in archive.finish():
                 yield from archive.sink.take()
             yield from archive.sink.take(everything=True)
@@ -178,6 +186,58 @@ def _add(archive: StreamArchive, item: ZipFile) -> Iterator[bytes]:
     yield from archive.sink.take()
 
 
+class _Begun:
+    """A file object of which some was read already. chunks: what `read` has given."""
+
+    def __init__(self, file: Any, chunks: list[Any]) -> None:
+        self._file = file
+        self._chunks = chunks
+        self.close = close_of(file) or _nothing
+
+    def read(self, size: int) -> Any:
+        return self._chunks.pop(0) if self._chunks else self._file.read(size)
+
+
+def _nothing() -> None:
+    """There is nothing to close."""
+
+
+def _add_small(small: SmallOnes, item: ZipFile) -> ZipFile | None:
+    """Add the member where it is small; else what is to be added, which may be begun."""
+    name, size, create_fp = item.filename, item.size, item.create_fp
+    limit = small.limit(ZIP_STORED, None)
+    if type(size) is not int or not 0 < size < limit or create_fp is None or item.comment is not None:
+        return item
+    if not isinstance(name, str) or name.endswith("/") or not is_storable(name):
+        return item
+    date = _dates(item.datetime)
+    try:
+        file = create_fp()
+    except ZipFileSkip:
+        return None
+    chunks: list[Any] = []
+    if callable(getattr(file, "read", None)) and not isinstance(file, TextIOBase):
+        begun = _Begun(file, chunks)
+        try:
+            chunks.append(file.read(limit))
+            if type(chunks[0]) is bytes and len(chunks[0]) == size:
+                chunks.append(file.read(limit))
+            is_whole = len(chunks) == 2 and chunks[1] == b""
+        except BaseException:
+            begun.close()
+            raise
+        if is_whole:
+            begun.close()
+            small.add(name, chunks[0], date)
+            return None
+        file = begun
+    return ZipFile(name, size, lambda: file, item.datetime, None)
+
+
+def _described(name: str, dated: Any, method: int) -> ZipInfo:
+    return _info_of(name, *dated)
+
+
 def _size(item: ZipFile, info: ZipInfo) -> int | None:
     """Bytes that are promised; what has no file has none, whatever `size` says."""
     return 0 if item.create_fp is None else Entry(info.filename, size=item.size).size
@@ -206,13 +266,17 @@ def _info(item: ZipFile) -> ZipInfo:
         raise FileNameTooLong(f"file {name[:60] + '…'!r}: its name has more than {MAX_NAME} bytes")
     if isinstance(item.comment, str):
         raise ZipFileBytesRequired(f"file {name!r}: comment={item.comment!r}: give bytes, as in 'text'.encode()")
-    shown, instant = _dates(item.datetime)
-    info = ZipInfo(name, shown.timetuple()[:6])
+    info = _info_of(name, *_dates(item.datetime))
+    info.comment = item.comment or b""
+    return info
+
+
+def _info_of(name: str, shown: tuple[int, ...], instant: dates.datetime) -> ZipInfo:
+    info = ZipInfo(name, shown)  # type: ignore[arg-type]
     info.filename = name
     info.create_system = 0
     info.external_attr = DOS_DIRECTORY if name.endswith("/") else 0
     info.compress_type = ZIP_STORED
-    info.comment = item.comment or b""
     info.extra = extended_timestamp(instant)
     return info
 
@@ -227,11 +291,12 @@ def _text(name: str | bytes) -> str:
         return name.decode("cp437")
 
 
-def _dates(value: dates.datetime | struct_time | None) -> tuple[dates.datetime, dates.datetime]:
-    """The date as a clock shows it, and the instant that it is."""
+def _dates(value: dates.datetime | struct_time | None) -> tuple[tuple[int, ...], dates.datetime]:
+    """The date as a clock shows it, and the instant that it is, in whole seconds."""
     if value is None:
-        now = default_date()
-        return by_clock(now)["modified"], now
-    if isinstance(value, dates.datetime):
-        return value, to_utc(value)
-    return (to_utc(tuple(value[:6])),) * 2
+        shown, instant = now_by_clock()["modified"], now()
+    elif isinstance(value, dates.datetime):
+        shown, instant = value, to_utc(value)
+    else:
+        shown = instant = to_utc(tuple(value[:6]))
+    return shown.timetuple()[:6], instant.replace(microsecond=0)
