@@ -258,6 +258,38 @@ def test_what_is_entered_is_left_by_the_same_task(factory: Factory, prefetch: in
     run(main(), factory)
 
 
+@pytest.mark.parametrize("chunks", [1, 3, 400])
+@pytest.mark.parametrize("compression", ["stored", "deflate"])
+@pytest.mark.parametrize("give_up", [False, True])
+def test_a_generator_runs_in_one_task_with_variables_of_its_own(
+    factory: Factory, compression: str, chunks: int, give_up: bool
+) -> None:
+    anyio = module("anyio")
+    seen: list[str] = []
+
+    async def scoped(name: str) -> AsyncIterator[bytes]:
+        seen.append(_WHO.get())
+        _WHO.set(name)
+        with anyio.CancelScope():
+            for _ in range(chunks):
+                await asyncio.sleep(0)
+                yield b"some data " * 100
+
+    async def main() -> None:
+        stream = async_stream_zip([(name, scoped(name)) for name in "abc"], compression=compression, chunk_size=1000)
+        # Whoever asks for the next chunk may be another task each time.
+        if give_up:
+            await asyncio.create_task(anext(stream))
+            await stream.aclose()
+        else:
+            while await asyncio.create_task(stream.read(5000)):
+                pass
+            assert seen == ["nobody"] * 3
+        assert _WHO.get() == "nobody"
+
+    run(main(), factory)
+
+
 def test_slow_pieces_are_handed_over_as_they_come(factory: Factory) -> None:
     async def main() -> None:
         arrived = asyncio.Event()
