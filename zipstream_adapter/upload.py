@@ -1,0 +1,249 @@
+"""An archive written into an object store while it is made: one object, or none (extra ``s3``)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from .counts import is_count
+from .errors import EntryTypeError, LimitError, OptionError, StreamStateError
+from .facade import Facade
+from .layout import ZipLayout
+from .options import read_total
+from .remote_store import checked_path, import_obstore, shown_in, translated
+from .stream import ZipStream
+
+# What S3 takes, and Google's buckets, too (Amazon S3 User Guide, "Amazon S3 multipart upload limits"); all but the last
+# are of one size, as Cloudflare R2 wants them.
+LEAST_PART, MOST_PART, MOST_PARTS = 5 << 20, 5 << 30, 10_000
+_MIB = 1 << 20
+_PART, _PART_OF_UNKNOWN = 8 * _MIB, 32 * _MIB
+_CONTENT_TYPE = {"Content-Type": "application/zip"}
+
+
+class Uploaded(NamedTuple):
+    """An archive that is in a store.
+
+    Attributes:
+        path: the object's, in the store.
+        size: bytes.
+        etag, version: as the store gives them; None where it has none.
+    """
+
+    path: str
+    size: int
+    etag: str | None
+    version: str | None
+
+
+def upload_zip(
+    store: Any,
+    path: str,
+    entries: Any,
+    *,
+    part_size: int | None = None,
+    max_concurrency: int = 4,
+    attributes: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Uploaded:
+    """Write the archive of `entries` into one object of an obstore store, while it is made: all of it, or nothing.
+
+    Args:
+        store: an obstore S3Store, GCSStore, AzureStore, LocalStore or MemoryStore.
+        path: the object's path in it. One that is there already is replaced when the archive is whole.
+        entries: as `stream_zip` takes them; or a `ZipStream` that nothing has been taken of; or a `ZipLayout`.
+        part_size: bytes of a part, 5 MiB to 5 GiB; 10,000 parts are the most. Default: 8 MiB, or as many more as an
+            archive needs whose size is known, or whose data's is (a list of entries that state it); else 32 MiB, which
+            is enough for 312 GiB.
+        max_concurrency: parts on their way at a time. In memory are up to part_size * (max_concurrency + 3).
+        attributes: the object's, as obstore takes them. Default: its Content-Type, application/zip, where the store
+            keeps such.
+        options: those of `stream_zip`, for entries.
+
+    An archive that fits one part is one request. The sources are read in the calling thread.
+
+    Raises OptionError, EntryTypeError, ImportError at once; LimitError where 10,000 parts are not enough; what
+    `stream_zip` raises while it is iterated over; RemoteError of the store. Whatever is raised, KeyboardInterrupt
+    included: the upload has been aborted when it gets here, and what stood under that name still does. Only what comes
+    when the last byte has been handed over comes too late: then the whole archive is there.
+    """
+    job = Job(store, path, part_size, max_concurrency, attributes)
+    source = _source_of(entries, options)
+    with closing(source.chunks):
+        job.begin(source.known, source.bound)
+        feed = _Feed(source.chunks, job)
+        try:
+            if not feed.fill():
+                done = job.obstore.put(job.store, job.path, feed.whole(), **job.simple)
+            else:
+                done = job.obstore.put(job.store, job.path, feed, **job.multipart)
+        except BaseException as exc:
+            raise job.failed(exc, feed.failure) from None
+        return job.done(done, feed.size)
+
+
+class Job:
+    """One upload: what it was told, and what obstore is told for it."""
+
+    def __init__(
+        self, store: Any, path: str, part_size: int | None, max_concurrency: int, attributes: Mapping[str, str] | None
+    ) -> None:
+        self.obstore = import_obstore()
+        self.store = store
+        self.path = checked_path(path, repr(path))
+        self.where = shown_in(store, path)
+        if not path:
+            raise OptionError(f"{self.where}: an object needs a path of its own")
+        if not callable(getattr(store, "put", None)):
+            raise OptionError(f"store={store!r}: give an obstore store, such as obstore.store.S3Store('bucket')")
+        if type(store).__name__ == "HTTPStore":
+            raise OptionError(f"{self.where}: plain HTTP has no uploads in parts: give a bucket's store")
+        check_part_size(part_size)
+        if not is_count(max_concurrency, 1):
+            raise OptionError(f"max_concurrency={max_concurrency!r}: give a number of parts, 1 or more")
+        self._given, self._concurrency = part_size, max_concurrency
+        if attributes is None and type(store).__name__ != "LocalStore":
+            attributes = _CONTENT_TYPE
+        self.simple: dict[str, Any] = {"attributes": dict(attributes)} if attributes else {}
+        self.part_size = 0
+
+    def begin(self, known: int | None, bound: int | None) -> None:
+        """The archive's size is `known`, or at most `bound`; or nothing is known of it."""
+        self.part_size = part_size_for(self._given, known, bound, self.where)
+
+    @property
+    def multipart(self) -> dict[str, Any]:
+        return {
+            **self.simple,
+            "use_multipart": True,
+            "chunk_size": self.part_size,
+            "max_concurrency": self._concurrency,
+        }
+
+    def check_size(self, size: int) -> None:
+        if size > self.part_size * MOST_PARTS:
+            raise _too_large(self.where, self.part_size)
+
+    def failed(self, exc: BaseException, of_source: BaseException | None) -> BaseException:
+        """What to raise: what the source has raised, where it was that."""
+        if of_source is None:
+            return translated(exc, self.where) if isinstance(exc, Exception) else exc
+        if exc is not of_source and type(exc).__module__.startswith("obstore"):
+            said = translated(exc, self.where) if isinstance(exc, Exception) else exc
+            of_source.add_note(f"(and the unfinished upload could not be aborted, so it is left: {said})")
+        return of_source
+
+    def done(self, result: Any, size: int) -> Uploaded:
+        return Uploaded(self.path, size, result.get("e_tag"), result.get("version"))
+
+
+def check_part_size(part_size: int | None) -> None:
+    """Refuse a `part_size` that no store takes."""
+    if part_size is not None and not (is_count(part_size, LEAST_PART) and part_size <= MOST_PART):
+        raise OptionError(f"part_size={part_size!r}: give a number of bytes from 5 MiB to 5 GiB, or None")
+
+
+def part_size_for(given: int | None, known: int | None, bound: int | None, where: str) -> int:
+    """Bytes of a part, so that 10,000 are enough for an archive of the size `known`, or of at most `bound` bytes."""
+    most = bound if known is None else known
+    if given is None:
+        needed = -(-(most or 0) // MOST_PARTS)
+        given = max(_PART if most is not None else _PART_OF_UNKNOWN, -(-needed // _MIB) * _MIB)
+    if known is not None and known > given * MOST_PARTS:
+        raise _too_large(where, given, f"it has {known} bytes")
+    return given
+
+
+def _too_large(where: str, part_size: int, what: str = "it has more") -> LimitError:
+    return LimitError(
+        f"{where}: the archive does not fit {MOST_PARTS} parts of {part_size} bytes, {MOST_PARTS * part_size} in all: "
+        f"{what}. Give a larger part_size"
+    )
+
+
+def size_bound(entries: Any) -> int | None:
+    """Bytes that no archive of these entries has more of, where they are a sequence and state their sizes."""
+    total = read_total(entries) if isinstance(entries, Sequence) else None
+    # What does not compress grows by less than a thousandth; headers, rows and names besides.
+    return None if total is None else total + total // 500 + 2048 * len(entries) + _MIB
+
+
+class _Source(NamedTuple):
+    chunks: Any
+    known: int | None
+    bound: int | None
+
+
+def _source_of(entries: Any, options: dict[str, Any]) -> _Source:
+    """The chunks of the archive, and what is known of its size."""
+    if isinstance(entries, ZipLayout):
+        refuse_options(entries, options)
+        return _Source(entries.iter_range(), entries.size, None)
+    if isinstance(entries, Facade) and not isinstance(entries, ZipStream):
+        raise EntryTypeError("an AsyncZipStream belongs to its event loop: await upload_zip_async(…)")
+    if isinstance(entries, ZipStream):
+        refuse_options(entries, options)
+        refuse_begun(entries)
+        return _Source(entries, entries.size, None)
+    stream = ZipStream(entries, **options)
+    known = stream.size
+    return _Source(stream, known, size_bound(entries) if known is None else None)
+
+
+def refuse_options(made: Any, options: dict[str, Any]) -> None:
+    """Refuse options for what has its own already."""
+    if options:
+        raise OptionError(f"{next(iter(options))}=…: the {type(made).__name__} has its options already: give it there")
+
+
+def refuse_begun(stream: Facade) -> None:
+    """Refuse a stream whose beginning is elsewhere."""
+    if stream.begun or stream.closed:
+        raise StreamStateError("this stream was begun before, so its archive would lack what has left: make another")
+
+
+class _Feed:
+    """The archive's chunks, as obstore takes them; its failure is kept, as obstore may fail to abort after it."""
+
+    def __init__(self, chunks: Iterable[bytes], job: Job) -> None:
+        self.size = 0
+        self.failure: BaseException | None = None
+        self._chunks = iter(chunks)
+        self._job = job
+        self._first: deque[bytes] = deque()
+
+    def fill(self) -> bool:
+        """Gather the first part; returns whether there is more than that."""
+        while self.size <= self._job.part_size:
+            chunk = self._next()
+            if chunk is None:
+                return False
+            self._first.append(chunk)
+        return True
+
+    def whole(self) -> bytes:
+        """All of it, which fits one part."""
+        whole = b"".join(self._first)
+        self._first.clear()
+        return whole
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = self._first.popleft() if self._first else self._next()
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def _next(self) -> bytes | None:
+        try:
+            chunk = next(self._chunks, None)
+            self.size += len(chunk or b"")
+            self._job.check_size(self.size)
+        except BaseException as exc:
+            self.failure = exc
+            raise
+        return chunk
