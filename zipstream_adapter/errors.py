@@ -147,3 +147,9 @@ class PoisonedError(StreamStateError):
 
 class StreamClosedError(StreamStateError):
     """It was closed before its end."""
+
+
+# ValueError comes first of their bases, and its __new__ makes no OSError: what calls that (tblib, for Dask) would fail.
+for _kind in (NotAFileError, SourceChangedError, UnsafeLinkError):
+    _kind.__new__ = OSError.__new__  # type: ignore[method-assign]
+del _kind
