@@ -38,7 +38,8 @@ class Bucket:
     Attributes:
         url: of the server.
         asked: (method, path, query) of each request but `client`'s own.
-        rules: each is given (method, path, query), and may answer with a status in place of the server.
+        rules: each is given (method, path, query), and may answer with a status in place of the server, or, negated,
+            after it.
         delay: seconds by which it answers what uploads a part later.
     """
 
@@ -58,6 +59,9 @@ class Bucket:
             time.sleep(self.delay)
         for rule in list(self.rules):
             status = rule(*request)
+            if status and status < 0:
+                b"".join(self._app(environ, lambda *answer: None))
+                return _fault({}, start, -status)
             if status:
                 return _fault(environ, start, status)
         return self._app(environ, start)
@@ -144,6 +148,7 @@ def serving() -> Iterator[Bucket]:
         bucket.client().create_bucket(Bucket=BUCKET)
         yield bucket
     finally:
+        bucket.rules.clear()
         _forget(bucket)
         server.shutdown()
         thread.join(10)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.buckets import PART, Bucket, need_obstore, refuse, serving
+from tests.servers import wait_for
 from zipstream_adapter import (
     AsyncZipStream,
     Entry,
@@ -136,8 +137,7 @@ async def test_one_that_is_cancelled_while_parts_are_on_their_way_leaves_nothing
     task = asyncio.ensure_future(
         upload_zip_async(bucket.store(), "a.zip", [source.entry()], part_size=PART, max_concurrency=1)
     )
-    while len(bucket.parts_asked()) < 2:
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_for, lambda: len(bucket.parts_asked()) >= 2, "two parts")
     task.cancel()
     await asyncio.sleep(0)
     task.cancel()  # again: it is waited for nevertheless

@@ -140,7 +140,7 @@ class _Feed:
         # In a task of its own, which can be cancelled, as what obstore awaits cannot.
         self._step = asyncio.ensure_future(anext(self._chunks, b""))
         try:
-            chunk = await self._step
+            chunk: bytes = await self._step
             self._count(chunk)
         except BaseException as exc:
             self.failure = exc
