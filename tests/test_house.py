@@ -27,7 +27,7 @@ ORDER: list[set[str]] = [
     {"upload_s3"},
     {"archived"},
     {"entry"},
-    {"describe", "mixture", "source", "tree"},
+    {"coercion", "describe", "mixture", "source", "tree"},
     {"parallel"},
     {"aio_files", "aio_threads", "checksums", "pinned", "prefetch"},
     {"layout_aio", "rereading"},

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zipfile import ZIP_STORED
 
 from .checksums import ChecksumCache
+from .coercion import coerce
 from .compress import check_level, method_number
 from .engines import Engine
-from .entry import Entry, coerce
+from .entry import Entry
 from .errors import EntryTypeError, OptionError
 from .fields import check_archive_comment, described
 from .lookahead import DEFAULT_LOOKAHEAD
