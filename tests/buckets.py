@@ -11,7 +11,7 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from http import HTTPStatus
@@ -24,7 +24,7 @@ KEYS = {"access_key_id": "test", "secret_access_key": "secret"}
 # A part's smallest size, and so that of two parts.
 PART = 5 << 20
 
-Rule = Callable[[str, str, str], int | None]
+Rule = Callable[[str, str, str], object]
 
 
 def need_obstore() -> Any:
@@ -41,6 +41,8 @@ class Bucket:
         rules: each is given (method, path, query), and may answer with a status in place of the server, or, negated,
             after it.
         delay: seconds by which it answers what uploads a part later.
+        ranges: the Range of each GET of an object, "" where it has none.
+        cuts: of the GETs of objects to come, after how many bytes the connection breaks.
     """
 
     def __init__(self, app: Any) -> None:
@@ -49,6 +51,8 @@ class Bucket:
         self.asked: list[tuple[str, str, str]] = []
         self.rules: list[Rule] = []
         self.delay = 0.0
+        self.ranges: list[str] = []
+        self.cuts: list[int] = []
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Any:
         query = environ.get("QUERY_STRING", "")
@@ -59,12 +63,18 @@ class Bucket:
             time.sleep(self.delay)
         for rule in list(self.rules):
             status = rule(*request)
-            if status and status < 0:
+            if not isinstance(status, int):
+                continue
+            if status < 0:
                 b"".join(self._app(environ, lambda *answer: None))
                 return _fault({}, start, -status)
-            if status:
-                return _fault(environ, start, status)
-        return self._app(environ, start)
+            return _fault(environ, start, status)
+        body = self._app(environ, start)
+        if request[0] == "GET" and not query and request in self.asked:
+            self.ranges.append(environ.get("HTTP_RANGE", ""))
+            if self.cuts:
+                return _cut(body, self.cuts.pop(0))
+        return body
 
     def store(self, **options: Any) -> Any:
         """An obstore store of it, which does not try for long."""
@@ -105,6 +115,14 @@ class Bucket:
     def parts_asked(self) -> list[int]:
         """The numbers of the parts that were uploaded, as they came."""
         return [int(found[1]) for _, _, query in self.asked if (found := re.search(r"partNumber=(\d+)", query))]
+
+
+def _cut(body: Iterable[bytes], after: int) -> Iterator[bytes]:
+    for chunk in body:
+        yield chunk[:after]
+        after -= len(chunk)
+        if after <= 0:
+            raise ConnectionAbortedError
 
 
 def _fault(environ: dict[str, Any], start: Any, status: int) -> list[bytes]:

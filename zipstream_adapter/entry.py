@@ -211,6 +211,27 @@ class Entry:
         return cls(name, place, **options)
 
     @classmethod
+    def from_store(cls, store: Any, path: str, name: str | None = None, **options: Any) -> Self:
+        """The object at `path` in an obstore `store` (extra ``s3``), under `name` or else its path's last component.
+
+        The store is asked now for its size, its date, and, where it is S3, the CRC-32 of all of its data (others keep
+        none, or another one, as Google's CRC-32C): so the archive's size is known, and a `ZipLayout` can be made. It is
+        read when its turn comes, from the place on that is needed, and only if it still is the same: it is pinned by
+        its ETag. Reading waits for the network: see `prefetch` of `stream_zip`. It can be pickled, where its store can;
+        credentials that were given to the store go with it.
+
+        Args:
+            options: an Entry's, in place of what the store says; and checksum: False saves the request for the CRC-32.
+
+        Raises ImportError, OptionError; RemoteError and its kin. At the member's turn also SourceChangedError, where
+        another object has taken its place.
+        """
+        from . import store_source
+
+        source, known = store_source.find(store, path, options)
+        return cls(source.path.rpartition("/")[2] if name is None else name, source, **known)
+
+    @classmethod
     def directory(cls, name: str, **options: Any) -> Self:
         """A directory; the slash at the end of `name` may be left out."""
         if isinstance(name, str) and name and not name.endswith("/"):

@@ -195,14 +195,16 @@ class Multipart:
 def stored_crc32(signer: Signer) -> tuple[str | None, int | None]:
     """An object's ETag, and the CRC-32 of all of its data, where its store has been told it; else None.
 
-    A composite one (of the parts' checksums), CRC-32C and CRC-64 are others.
+    A composite one (of the parts' checksums), CRC-32C and CRC-64 are others. Who does not say which it is, may well
+    mean that one for an object of parts, as its ETag shows it to be.
     """
     headers = {"x-amz-checksum-mode": "ENABLED"}
     found = send("HEAD", signer.url("HEAD", None, headers), (), headers, signer.client, signer.where).headers
-    value = found.get("x-amz-checksum-crc32", "")
-    if found.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT" or not re.fullmatch(r"[\w+/]{6}==", value):
-        return found.get("etag"), None
-    return found.get("etag"), int.from_bytes(base64.b64decode(value), "big")
+    etag, value = found.get("etag"), found.get("x-amz-checksum-crc32", "")
+    kind = found.get("x-amz-checksum-type", "COMPOSITE" if etag is None or "-" in etag else "FULL_OBJECT")
+    if kind != "FULL_OBJECT" or not re.fullmatch(r"[A-Za-z0-9+/]{6}==", value):
+        return etag, None
+    return etag, int.from_bytes(base64.b64decode(value), "big")
 
 
 def _etag_of(parts: Iterable[str]) -> str | None:
