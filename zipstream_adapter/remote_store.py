@@ -81,7 +81,7 @@ def store_of(url: str, *, client: Mapping[str, Any] = READING, **options: Any) -
     if parts.scheme == "file":
         return _made(url, obstore.store.LocalStore, *_place_of(url, parts), options)
     options.setdefault("retry_config", RETRIES)
-    options["client_options"] = {**client, **(options.get("client_options") or {})}
+    options["client_options"] = {**_allowed(parts.scheme), **client, **(options.get("client_options") or {})}
     if parts.scheme in _BUCKETS:
         bucket, path = _key_of(url, parts)
         return _made(url, getattr(obstore.store, _BUCKETS[parts.scheme]), bucket, path, options)
@@ -91,6 +91,12 @@ def store_of(url: str, *, client: Mapping[str, Any] = READING, **options: Any) -
         options["client_options"] = _authorized(parts, options["client_options"])
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
     return _made(url, obstore.store.HTTPStore, urlunsplit(plain), "", options)
+
+
+def _allowed(scheme: str) -> dict[str, Any]:
+    """What the environment says of plain HTTP: obstore does not look there where it is given any client options."""
+    variable = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}.get(scheme, "")
+    return {"allow_http": True} if os.environ.get(variable, "").lower() in ("1", "true", "yes", "on") else {}
 
 
 def shown(url: str) -> str:
