@@ -57,7 +57,8 @@ def upload_zip(
         part_size: bytes of a part, 5 MiB to 5 GiB; 10,000 parts are the most. Default: 8 MiB, or as many more as an
             archive needs whose size is known, or whose data's is (a list of entries that state it); else 32 MiB, which
             is enough for 312 GiB.
-        max_concurrency: parts on their way at a time. In memory are up to part_size * (max_concurrency + 3).
+        max_concurrency: parts on their way at a time. In memory are up to part_size * (max_concurrency + 3), and what
+            the stream itself takes.
         attributes: the object's, as obstore takes them. Default: its Content-Type, application/zip, where the store
             keeps such.
         options: those of `stream_zip`, for entries.
