@@ -38,6 +38,7 @@ class Bucket:
     Attributes:
         url: of the server.
         asked: (method, path, query) of each request but `client`'s own.
+        answered: of each that the server itself has answered, when it has.
         rules: each is given (method, path, query), and may answer with a status in place of the server, or, negated,
             after it.
         delay: seconds by which it answers what uploads a part later.
@@ -49,6 +50,7 @@ class Bucket:
         self._app = app
         self.url = ""
         self.asked: list[tuple[str, str, str]] = []
+        self.answered: list[tuple[str, str, str]] = []
         self.rules: list[Rule] = []
         self.delay = 0.0
         self.ranges: list[str] = []
@@ -70,6 +72,7 @@ class Bucket:
                 return _fault({}, start, -status)
             return _fault(environ, start, status)
         body = self._app(environ, start)
+        self.answered.append(request)
         if request[0] == "GET" and not query and request in self.asked:
             self.ranges.append(environ.get("HTTP_RANGE", ""))
             if self.cuts:

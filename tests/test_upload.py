@@ -43,7 +43,7 @@ def bucket() -> Iterator[Bucket]:
 
 def large(count: int = 17) -> list[Entry]:
     """`count` MiB of data, of which each is a member."""
-    return [Entry(f"{number}.bin", DATA, modified=DATE) for number in range(count)]
+    return [Entry(f"{number}.bin", DATA[number:] + DATA[:number], modified=DATE) for number in range(count)]
 
 
 class Oops(Exception):
@@ -76,6 +76,24 @@ def test_a_small_archive_is_one_request(bucket: Bucket) -> None:
     assert zipfile.ZipFile(io.BytesIO(bucket.read("small.zip"))).read("a.txt") == b"text"
     assert done.size == bucket.objects()["small.zip"]
     assert bucket.client().head_object(Bucket="bucket", Key="small.zip")["ContentType"] == "application/zip"
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 3, 4, 9])
+def test_parts_by_the_batch(bucket: Bucket, concurrency: int) -> None:
+    for count in (4, 5, 9, 10, 21):
+        bucket.asked.clear()
+        upload_zip(bucket.store(), "a.zip", large(count), part_size=PART, max_concurrency=concurrency)
+        assert bucket.read("a.zip") == b"".join(stream_zip(large(count)))
+        assert sorted(bucket.parts_asked()) == ([] if count < 5 else list(range(1, count // 5 + 2)))
+
+
+def test_all_that_was_sent_is_waited_for_before_the_abort(bucket: Bucket) -> None:
+    """What arrives at the store after it would be left there."""
+    bucket.delay = 0.3
+    with pytest.raises(Oops):
+        upload_zip(bucket.store(), "a.zip", [("big", lambda: failing(12))], part_size=PART, max_concurrency=2)
+    answered = [method for method, _, query in bucket.answered if "upload" in query]
+    assert answered[:4] == ["POST", "PUT", "PUT", "DELETE"]
 
 
 @pytest.mark.parametrize("size", [PART - 1, PART, PART + 1, 2 * PART])
@@ -111,7 +129,7 @@ def test_what_is_no_longer_whole_is_refused(bucket: Bucket) -> None:
 def test_a_source_that_fails_leaves_nothing(bucket: Bucket, after: int) -> None:
     bucket.client().put_object(Bucket="bucket", Key="a.zip", Body=b"what was there")
     with pytest.raises(Oops) as caught:
-        upload_zip(bucket.store(), "a.zip", [("big", lambda: failing(after))], part_size=PART)
+        upload_zip(bucket.store(), "a.zip", [("big", lambda: failing(after))], part_size=PART, max_concurrency=2)
     assert "entry 'big'" in caught.value.__notes__[0]
     assert bucket.unfinished() == []
     assert bucket.read("a.zip") == b"what was there"
@@ -124,13 +142,14 @@ def test_whatever_ends_it_leaves_nothing(bucket: Bucket, exception: type[BaseExc
         raise exception
 
     with pytest.raises(exception):
-        upload_zip(bucket.store(), "a.zip", [("big", source)], part_size=PART)
+        upload_zip(bucket.store(), "a.zip", [("big", source)], part_size=PART, max_concurrency=2)
     assert (bucket.unfinished(), bucket.objects()) == ([], {})
 
 
+@pytest.mark.parametrize("concurrency", [1, 2, 4])
 @pytest.mark.parametrize("part", [1, 2, 4])
 @pytest.mark.parametrize("status", [403, 500])
-def test_a_part_that_fails_leaves_nothing(bucket: Bucket, part: int, status: int) -> None:
+def test_a_part_that_fails_leaves_nothing(bucket: Bucket, part: int, status: int, concurrency: int) -> None:
     """The last one, too, for which nothing but the end is waited."""
     bucket.rules.append(refuse(status, "PUT", rf"partNumber={part}\b"))
     closed: list[bool] = []
@@ -142,7 +161,7 @@ def test_a_part_that_fails_leaves_nothing(bucket: Bucket, part: int, status: int
             closed.append(True)
 
     with pytest.raises(RemoteError, match="Injected: a fault of the test") as caught:
-        upload_zip(bucket.store(), "a.zip", [("big", source)], part_size=PART)
+        upload_zip(bucket.store(), "a.zip", [("big", source)], part_size=PART, max_concurrency=concurrency)
     assert type(caught.value) is (RemotePermissionError if status == 403 else RemoteError)
     assert "secret" not in str(caught.value) and "uploadId" not in str(caught.value)
     assert closed == [True]
@@ -168,7 +187,7 @@ def test_an_upload_that_cannot_be_begun_or_completed_leaves_nothing(bucket: Buck
 def test_an_upload_that_cannot_be_aborted_is_told_of(bucket: Bucket) -> None:
     bucket.rules.append(refuse(403, "DELETE", "uploadId"))
     with pytest.raises(Oops) as caught:
-        upload_zip(bucket.store(), "a.zip", [("big", lambda: failing(12))], part_size=PART)
+        upload_zip(bucket.store(), "a.zip", [("big", lambda: failing(12))], part_size=PART, max_concurrency=2)
     assert any("could not be aborted, so it is left" in note for note in caught.value.__notes__)
     assert bucket.objects() == {}
 
@@ -189,7 +208,7 @@ def test_other_stores_get_it_whole_or_not_at_all(kind: str, tmp_path: Path) -> N
         assert done.etag == obstore.head(store, "sub/a.zip")["e_tag"]
     for after in (1, 12):
         with pytest.raises(Oops):
-            upload_zip(store, "sub/a.zip", [("big", lambda: failing(after))], part_size=PART)  # noqa: B023
+            upload_zip(store, "sub/a.zip", [("big", failing(after))], part_size=PART, max_concurrency=2)
     assert len(bytes(obstore.get(store, "sub/a.zip").bytes())) == done.size
     assert [each["path"] for each in obstore.list(store).collect()] == ["sub/a.zip"]
     assert [path.name for path in tmp_path.rglob("*.zip*")] == (["a.zip"] if kind == "LocalStore" else [])
@@ -230,7 +249,7 @@ def test_plain_http_is_refused() -> None:
         (None, 80_000 * MIB, None, 8 * MIB),
         (None, 80_000 * MIB + 1, None, 9 * MIB),
         (None, 5 << 40, None, 525 * MIB),
-        (None, None, None, 32 * MIB),
+        (None, None, None, 16 * MIB),
         (None, None, 100_000 * MIB, 10 * MIB),
         (PART, PART * 10_000, None, PART),
         (PART, None, 1 << 50, PART),  # which is more than there will be, perhaps

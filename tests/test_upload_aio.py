@@ -29,6 +29,7 @@ obstore = need_obstore()
 MIB = 1 << 20
 DATA = random.Random(7).randbytes(MIB)
 DATE = (2026, 1, 2, 3, 4, 6)
+HALVES: dict[str, Any] = {"part_size": PART, "max_concurrency": 2}
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ async def test_what_cannot_be_is_refused(bucket: Bucket) -> None:
 async def test_a_source_that_fails_leaves_nothing(bucket: Bucket, after: int) -> None:
     source = Source(fails_after=after)
     with pytest.raises(Oops) as caught:
-        await upload_zip_async(bucket.store(), "a.zip", [source.entry()], part_size=PART)
+        await upload_zip_async(bucket.store(), "a.zip", [source.entry()], **HALVES)
     assert "entry 'big.bin'" in caught.value.__notes__[0]
     assert (bucket.unfinished(), bucket.objects(), source.closed) == ([], {}, 1)
 
@@ -119,7 +120,7 @@ async def test_a_source_that_fails_leaves_nothing(bucket: Bucket, after: int) ->
 async def test_a_cancelled_upload_leaves_nothing(bucket: Bucket, after: int) -> None:
     bucket.client().put_object(Bucket="bucket", Key="a.zip", Body=b"what was there")
     source = Source(stays_after=after)
-    task = asyncio.ensure_future(upload_zip_async(bucket.store(), "a.zip", [source.entry()], part_size=PART))
+    task = asyncio.ensure_future(upload_zip_async(bucket.store(), "a.zip", [source.entry()], **HALVES))
     await source.waits.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -150,15 +151,23 @@ async def test_one_that_is_cancelled_while_parts_are_on_their_way_leaves_nothing
 async def test_an_abort_that_fails_is_noted(bucket: Bucket) -> None:
     bucket.rules.append(refuse(403, "DELETE", "uploadId"))
     source = Source(stays_after=12)
-    task = asyncio.ensure_future(upload_zip_async(bucket.store(), "a.zip", [source.entry()], part_size=PART))
+    task = asyncio.ensure_future(upload_zip_async(bucket.store(), "a.zip", [source.entry()], **HALVES))
     await source.waits.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:
         await task
     assert "could not be aborted, so it is left" in caught.value.__notes__[0]
     with pytest.raises(Oops) as failed:
-        await upload_zip_async(bucket.store(), "a.zip", [Source(fails_after=12).entry()], part_size=PART)
+        await upload_zip_async(bucket.store(), "a.zip", [Source(fails_after=12).entry()], **HALVES)
     assert any("could not be aborted, so it is left" in note for note in failed.value.__notes__)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 4])
+@pytest.mark.parametrize("count", [4, 5, 9, 10, 21])
+async def test_parts_by_the_batch(bucket: Bucket, count: int, concurrency: int) -> None:
+    entries = [Entry(f"{n}", DATA[n:] + DATA[:n], modified=DATE) for n in range(count)]
+    await upload_zip_async(bucket.store(), "a.zip", entries, part_size=PART, max_concurrency=concurrency)
+    assert bucket.read("a.zip") == b"".join(stream_zip(entries))
 
 
 @pytest.mark.parametrize("part", [1, 2, 4])
@@ -191,6 +200,7 @@ async def test_the_loop_goes_on_meanwhile(bucket: Bucket) -> None:
     counter = asyncio.ensure_future(count())
     await upload_zip_async(bucket.store(), "a.zip", [("big", blocking)], part_size=PART, max_concurrency=1)
     counter.cancel()
+    assert sorted(bucket.parts_asked()) == [1, 2, 3]
     assert threading.get_ident() not in asked_on
     assert turns >= 10
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from .stream import ZipStream
 # are of one size, as Cloudflare R2 wants them.
 LEAST_PART, MOST_PART, MOST_PARTS = 5 << 20, 5 << 30, 10_000
 _MIB = 1 << 20
-_PART, _PART_OF_UNKNOWN = 8 * _MIB, 32 * _MIB
+_PART, _PART_OF_UNKNOWN = 8 * _MIB, 16 * _MIB
 _CONTENT_TYPE = {"Content-Type": "application/zip"}
 
 
@@ -55,10 +54,10 @@ def upload_zip(
         path: the object's path in it. One that is there already is replaced when the archive is whole.
         entries: as `stream_zip` takes them; or a `ZipStream` that nothing has been taken of; or a `ZipLayout`.
         part_size: bytes of a part, 5 MiB to 5 GiB; 10,000 parts are the most. Default: 8 MiB, or as many more as an
-            archive needs whose size is known, or whose data's is (a list of entries that state it); else 32 MiB, which
-            is enough for 312 GiB.
-        max_concurrency: parts on their way at a time. In memory are up to part_size * (max_concurrency + 3), and what
-            the stream itself takes.
+            archive needs whose size is known, or whose data's is (a list of entries that state it); else 16 MiB, which
+            is enough for 156 GiB.
+        max_concurrency: parts on their way at a time, while as many are gathered. In memory are up to
+            2 * part_size * max_concurrency, and what the stream itself takes.
         attributes: the object's, as obstore takes them. Default: its Content-Type, application/zip, where the store
             keeps such.
         options: those of `stream_zip`, for entries.
@@ -76,10 +75,10 @@ def upload_zip(
         job.begin(source.known, source.bound)
         feed = _Feed(source.chunks, job)
         try:
-            if not feed.fill():
-                done = job.obstore.put(job.store, job.path, feed.whole(), **job.simple)
-            else:
+            if feed.begin():
                 done = job.obstore.put(job.store, job.path, feed, **job.multipart)
+            else:
+                done = job.obstore.put(job.store, job.path, feed.first, **job.simple)
         except BaseException as exc:
             raise job.failed(exc, feed.failure) from None
         return job.done(done, feed.size)
@@ -116,12 +115,16 @@ class Job:
 
     @property
     def multipart(self) -> dict[str, Any]:
-        return {
-            **self.simple,
-            "use_multipart": True,
-            "chunk_size": self.part_size,
-            "max_concurrency": self._concurrency,
-        }
+        """What obstore is told of an upload in parts.
+
+        With no part on its way when it takes more of its source, and so several parts at a time: whatever ends the
+        source finds all that was sent before at its end, and not on its way past the abort.
+        """
+        return {**self.simple, "use_multipart": True, "chunk_size": self.part_size, "max_concurrency": 0}
+
+    def batch(self) -> Batch:
+        """Room for as many parts as are on their way at a time."""
+        return Batch(self.part_size * self._concurrency)
 
     def check_size(self, size: int) -> None:
         if size > self.part_size * MOST_PARTS:
@@ -205,46 +208,73 @@ def refuse_begun(stream: Facade) -> None:
         raise StreamStateError("this stream was begun before, so its archive would lack what has left: make another")
 
 
+class Batch:
+    """Parts that go on their way together, gathered chunk by chunk."""
+
+    def __init__(self, size: int) -> None:
+        self._room = bytearray(size)
+        self._at = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._at == len(self._room)
+
+    @property
+    def data(self) -> memoryview:
+        return memoryview(self._room)[: self._at]
+
+    def take(self, chunk: memoryview) -> memoryview:
+        """Take of `chunk` what there is room for; returns the rest."""
+        count = min(len(chunk), len(self._room) - self._at)
+        self._room[self._at : self._at + count] = chunk[:count]
+        self._at += count
+        return chunk[count:]
+
+
 class _Feed:
-    """The archive's chunks, as obstore takes them; its failure is kept, as obstore may fail to abort after it."""
+    """The archive, as obstore takes it: parts by the batch, and nothing as the last one, at which all are waited for.
+
+    Its failure is kept, as obstore may fail to abort after it, and say that instead.
+    """
 
     def __init__(self, chunks: Iterable[bytes], job: Job) -> None:
         self.size = 0
         self.failure: BaseException | None = None
+        self.first = memoryview(b"")
         self._chunks = iter(chunks)
         self._job = job
-        self._first: deque[bytes] = deque()
+        self._left = memoryview(b"")
+        self._ended = self._over = False
 
-    def fill(self) -> bool:
-        """Gather the first part; returns whether there is more than that."""
-        while self.size <= self._job.part_size:
-            chunk = self._next()
-            if chunk is None:
-                return False
-            self._first.append(chunk)
-        return True
+    def begin(self) -> bool:
+        """Gather the first batch; returns whether that is not all, or more than one part."""
+        self.first = self._gathered()
+        return not self._ended or len(self.first) > self._job.part_size
 
-    def whole(self) -> bytes:
-        """All of it, which fits one part."""
-        whole = b"".join(self._first)
-        self._first.clear()
-        return whole
-
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[memoryview]:
         return self
 
-    def __next__(self) -> bytes:
-        chunk = self._first.popleft() if self._first else self._next()
-        if chunk is None:
+    def __next__(self) -> memoryview:
+        if self._over:
             raise StopIteration
-        return chunk
+        batch, self.first = self.first or self._gathered(), memoryview(b"")
+        self._over = not batch
+        return batch
 
-    def _next(self) -> bytes | None:
+    def _gathered(self) -> memoryview:
+        batch = self._job.batch()
         try:
-            chunk = next(self._chunks, None)
-            self.size += len(chunk or b"")
-            self._job.check_size(self.size)
+            while not batch.is_full:
+                if not self._left:
+                    chunk = next(self._chunks, b"")
+                    if not chunk:
+                        self._ended = True
+                        break
+                    self.size += len(chunk)
+                    self._job.check_size(self.size)
+                    self._left = memoryview(chunk)
+                self._left = batch.take(self._left)
         except BaseException as exc:
             self.failure = exc
             raise
-        return chunk
+        return batch.data

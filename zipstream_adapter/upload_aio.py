@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
@@ -34,7 +33,7 @@ async def upload_zip_async(
         options: those of `async_stream_zip`, for entries.
 
     Raises as `upload_zip`. A cancellation ends the source, waits until the upload has been aborted, and leaves nothing;
-    only one that comes when the last byte has been handed over comes too late: then the whole archive is there.
+    only one that comes while the last part is sent and the whole is made of them comes too late, as there.
     """
     job = Job(store, path, part_size, max_concurrency, attributes)
     stream = _stream_of(entries, options)
@@ -72,7 +71,7 @@ async def _begin(job: Job, stream: AsyncZipStream | ZipLayout, entries: Any) -> 
 
 
 async def _uploaded(job: Job, feed: _Feed) -> Uploaded:
-    in_parts = await feed.fill()  # while nothing is begun there
+    in_parts = await feed.begin()  # while nothing is begun there
     task = asyncio.ensure_future(_put(job, feed, in_parts))
     try:
         done = await asyncio.shield(task)
@@ -94,7 +93,7 @@ async def _uploaded(job: Job, feed: _Feed) -> Uploaded:
 async def _put(job: Job, feed: _Feed, in_parts: bool) -> Any:
     if in_parts:
         return await job.obstore.put_async(job.store, job.path, feed, **job.multipart)
-    return await job.obstore.put_async(job.store, job.path, feed.whole(), **job.simple)
+    return await job.obstore.put_async(job.store, job.path, feed.first, **job.simple)
 
 
 class _Stopped(Exception):
@@ -102,63 +101,66 @@ class _Stopped(Exception):
 
 
 class _Feed:
-    """The archive's chunks, as obstore takes them, until it is stopped; its failure is kept."""
+    """The archive, as obstore takes it, batch by batch, until it is stopped: `upload._Feed` for an event loop."""
 
     def __init__(self, chunks: AsyncIterable[bytes], job: Job) -> None:
         self.size = 0
         self.failure: BaseException | None = None
+        self.first = memoryview(b"")
         self._chunks: Any = aiter(chunks)
         self._job = job
-        self._first: deque[bytes] = deque()
-        self._stopped = False
-        self._step: asyncio.Future[Any] | None = None
+        self._left = memoryview(b"")
+        self._ended = self._over = self._stopped = False
+        self._step: asyncio.Future[memoryview] | None = None
 
-    async def fill(self) -> bool:
-        """Gather the first part; returns whether there is more than that."""
-        while self.size <= self._job.part_size:
-            chunk = await anext(self._chunks, b"")
-            if not chunk:
-                return False
-            self._count(chunk)
-            self._first.append(chunk)
-        return True
-
-    def whole(self) -> bytes:
-        """All of it, which fits one part."""
-        whole = b"".join(self._first)
-        self._first.clear()
-        return whole
+    async def begin(self) -> bool:
+        """Gather the first batch; returns whether that is not all, or more than one part."""
+        self.first = await self._gathered()
+        return not self._ended or len(self.first) > self._job.part_size
 
     def __aiter__(self) -> _Feed:
         return self
 
-    async def __anext__(self) -> bytes:
-        if self._stopped:
-            raise _Stopped
-        if self._first:
-            return self._first.popleft()
+    async def __anext__(self) -> memoryview:
+        self._check()
+        if self._over:
+            raise StopAsyncIteration
+        if self.first:
+            batch, self.first = self.first, memoryview(b"")
+            return batch
         # In a task of its own, which can be cancelled, as what obstore awaits cannot.
-        self._step = asyncio.ensure_future(anext(self._chunks, b""))
+        self._step = asyncio.ensure_future(self._gathered())
         try:
-            chunk: bytes = await self._step
-            self._count(chunk)
+            batch = await self._step
         except BaseException as exc:
             self.failure = exc
             if isinstance(exc, Exception):
                 raise
             raise _Stopped from exc
+        self._check()
+        self._over = not batch
+        return batch
+
+    def _check(self) -> None:
         if self._stopped:
             raise _Stopped
-        if not chunk:
-            raise StopAsyncIteration
-        return chunk
 
-    def _count(self, chunk: bytes) -> None:
-        self.size += len(chunk)
-        self._job.check_size(self.size)
+    async def _gathered(self) -> memoryview:
+        batch = self._job.batch()
+        while not batch.is_full:
+            if not self._left:
+                chunk = await anext(self._chunks, b"")
+                if not chunk:
+                    self._ended = True
+                    break
+                self.size += len(chunk)
+                self._job.check_size(self.size)
+                self._left = memoryview(chunk)
+            self._left = batch.take(self._left)
+        return batch.data
 
     def stop(self) -> None:
-        """Have it fail at its next chunk, and the one that is being made be cancelled."""
+        """Have it fail at its next batch, and the one that is being made be cancelled."""
         self._stopped = True
         if self._step is not None:
             self._step.cancel()
