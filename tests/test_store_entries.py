@@ -106,6 +106,12 @@ def test_no_request_for_the_checksum_where_it_is_not_wanted(bucket: Bucket) -> N
     assert len(bucket.asked) == 1
 
 
+def test_a_checksum_that_may_not_be_asked_for_is_not_known(bucket: Bucket) -> None:
+    put(bucket, "a", ChecksumAlgorithm="CRC32")
+    bucket.rules.append(refuse(403, "HEAD", "X-Amz-Signature"))
+    assert Entry.from_store(bucket.store(), "a").crc32 is None
+
+
 def test_nothing_is_opened_before_its_turn(bucket: Bucket) -> None:
     put(bucket, "a")
     put(bucket, "b")

@@ -70,7 +70,10 @@ def test_what_is_uploaded_is_what_is_streamed(bucket: Bucket, tmp_path: Path) ->
     assert bucket.unfinished() == []
 
 
-def test_a_small_archive_is_one_request(bucket: Bucket) -> None:
+def test_an_archive_that_fits_a_part_is_one_request(bucket: Bucket) -> None:
+    upload_zip(bucket.store(), "a.zip", large(7))
+    assert [method for method, _, _ in bucket.asked] == ["PUT"]
+    bucket.asked.clear()
     done = upload_zip(bucket.store(), "small.zip", [("a.txt", b"text")], compression="deflate")
     assert [method for method, _, _ in bucket.asked] == ["PUT"]
     assert zipfile.ZipFile(io.BytesIO(bucket.read("small.zip"))).read("a.txt") == b"text"

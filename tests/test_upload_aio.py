@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -146,6 +147,25 @@ async def test_one_that_is_cancelled_while_parts_are_on_their_way_leaves_nothing
         await task
     bucket.delay = 0
     assert (bucket.unfinished(), bucket.objects(), source.closed) == ([], {}, 1)
+
+
+async def test_one_that_is_cancelled_too_late_is_whole(bucket: Bucket) -> None:
+    """While the parts are being made one object: that is waited for, and the cancellation is raised after it."""
+    completing = threading.Event()
+
+    def slowly(method: str, path: str, query: str) -> None:
+        if method == "POST" and "uploadId" in query:
+            completing.set()
+            time.sleep(0.3)
+
+    bucket.rules.append(slowly)
+    task = asyncio.ensure_future(upload_zip_async(bucket.store(), "a.zip", [Source().entry()], **HALVES))
+    await asyncio.to_thread(completing.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert bucket.unfinished() == []
+    assert bucket.read("a.zip") == expected()
 
 
 async def test_an_abort_that_fails_is_noted(bucket: Bucket) -> None:

@@ -103,6 +103,23 @@ def test_another_object_is_not_taken_for_what_was_lost(bucket: Bucket) -> None:
         upload.complete(etags)
 
 
+def test_an_upload_that_has_parts_again_is_aborted_again(bucket: Bucket) -> None:
+    upload = Multipart(bucket.store(), "a.zip")
+    bucket.rules.append(lambda method, path, query: 200 if method == "GET" and "uploadId" in query else None)
+    failure = Exception()
+    upload.abort(failure)
+    assert [method for method, _, _ in bucket.asked].count("DELETE") == 5
+    assert "could not be aborted, so it is left: parts of it keep arriving" in failure.__notes__[0]
+
+
+def test_who_may_not_list_parts_may_abort(bucket: Bucket) -> None:
+    upload = Multipart(bucket.store(), "a.zip")
+    bucket.rules.append(refuse(403, "GET", "uploadId"))
+    failure = Exception()
+    upload.abort(failure)
+    assert not hasattr(failure, "__notes__") and bucket.unfinished() == []
+
+
 def test_a_part_brings_its_md5_for_the_store_to_check(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     upload = Multipart(bucket.store(), "a.zip")
     seen: dict[str, str] = {}

@@ -218,7 +218,7 @@ class Entry:
         none, or another one, as Google's CRC-32C): so the archive's size is known, and a `ZipLayout` can be made. It is
         read when its turn comes, from the place on that is needed, and only if it still is the same: it is pinned by
         its ETag. Reading waits for the network: see `prefetch` of `stream_zip`. It can be pickled, where its store can;
-        credentials that were given to the store go with it.
+        credentials that were given to the store go with it. (On an event loop, call this on a thread.)
 
         Args:
             options: an Entry's, in place of what the store says; and checksum: False saves the request for the CRC-32.

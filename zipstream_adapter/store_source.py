@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .errors import OptionError, RemoteConnectionError, SourceChangedError
+from .errors import OptionError, RemoteConnectionError, RemotePermissionError, SourceChangedError
 from .remote_store import checked_path, import_obstore, shown_in, translated, translating
 from .upload_s3 import Signer, stored_crc32
 
@@ -188,8 +188,7 @@ def _crc32_of(source: FromStore) -> int | None:
     if type(source.store).__name__ != "S3Store":
         return None
     try:
-        signer = Signer(source.store, source.path)
-    except OptionError:  # it cannot be asked so: what is not known is found by reading
+        etag, found = stored_crc32(Signer(source.store, source.path))
+    except (OptionError, RemotePermissionError):  # it may not be asked so: what is not known is found by reading
         return None
-    etag, found = stored_crc32(signer)
     return found if etag == source.etag else None

@@ -66,8 +66,9 @@ def upload_zip(
 
     Raises OptionError, EntryTypeError, ImportError at once; LimitError where 10,000 parts are not enough; what
     `stream_zip` raises while it is iterated over; RemoteError of the store. Whatever is raised, KeyboardInterrupt
-    included: the upload has been aborted when it gets here, and what stood under that name still does. Only what comes
-    when the last byte has been handed over comes too late: then the whole archive is there.
+    included: the upload has been aborted when it gets here, and what stood under that name still does. Only an
+    interrupt that comes while the last part is sent and the object is made of all of them comes too late: it is raised
+    when that is done, and the whole archive is there. (For a process that is killed, a bucket has its lifecycle rules.)
     """
     job = Job(store, path, part_size, max_concurrency, attributes)
     source = _source_of(entries, options)
@@ -106,12 +107,17 @@ class Job:
         self._given, self._concurrency = part_size, max_concurrency
         if attributes is None and type(store).__name__ != "LocalStore":
             attributes = _CONTENT_TYPE
-        self.simple: dict[str, Any] = {"attributes": dict(attributes)} if attributes else {}
+        self._common: dict[str, Any] = {"attributes": dict(attributes)} if attributes else {}
         self.part_size = 0
 
     def begin(self, known: int | None, bound: int | None) -> None:
         """The archive's size is `known`, or at most `bound`; or nothing is known of it."""
         self.part_size = part_size_for(self._given, known, bound, self.where)
+
+    @property
+    def simple(self) -> dict[str, Any]:
+        """What obstore is told of an upload that is one request."""
+        return {**self._common, "use_multipart": False}
 
     @property
     def multipart(self) -> dict[str, Any]:
@@ -120,7 +126,7 @@ class Job:
         With no part on its way when it takes more of its source, and so several parts at a time: whatever ends the
         source finds all that was sent before at its end, and not on its way past the abort.
         """
-        return {**self.simple, "use_multipart": True, "chunk_size": self.part_size, "max_concurrency": 0}
+        return {**self._common, "use_multipart": True, "chunk_size": self.part_size, "max_concurrency": 0}
 
     def batch(self) -> Batch:
         """Room for as many parts as are on their way at a time."""
@@ -170,8 +176,8 @@ def _too_large(where: str, part_size: int, what: str = "it has more") -> LimitEr
 def size_bound(entries: Any) -> int | None:
     """Bytes that no archive of these entries has more of, where they are a sequence and state their sizes."""
     total = read_total(entries) if isinstance(entries, Sequence) else None
-    # What does not compress grows by less than a thousandth; headers, rows and names besides.
-    return None if total is None else total + total // 500 + 2048 * len(entries) + _MIB
+    # No method makes what does not compress larger by a fiftieth; headers, rows and names besides.
+    return None if total is None else total + total // 50 + 2048 * len(entries) + _MIB
 
 
 class _Source(NamedTuple):

@@ -19,12 +19,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from .errors import OptionError, RemoteError, RemoteNotFoundError
+from .errors import OptionError, RemoteError, RemoteNotFoundError, RemotePermissionError
 from .http_send import Answer, Client, send
 from .remote_store import import_obstore, shown_in
 
 # How long a URL holds: parts may wait for a worker for hours.
 _EXPIRES = timedelta(hours=12)
+# How often an upload is aborted that has parts again (Amazon S3 API Reference, AbortMultipartUpload).
+_ABORTS = 5
 _SAFE = "-._~"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 # What a store may be told that these requests would not do.
@@ -154,7 +156,7 @@ class Multipart:
         except RemoteNotFoundError:
             # Sent again, as no answer came, where it had been done already.
             etag, version = self._what_is_there()
-            if etag != _etag_of(etags):
+            if etag is None or etag != _etag_of(etags):
                 raise
             return etag, version
         # The status leaves before it is known what comes of it.
@@ -169,14 +171,22 @@ class Multipart:
 
     def abort(self, failure: BaseException) -> None:
         """Leave nothing behind, also of parts that arrive late; where that fails, a note at `failure` says so."""
+        left: object = "parts of it keep arriving"
         try:
-            for _ in range(3):
+            for _ in range(_ABORTS):
                 self._send("DELETE", {"uploadId": self._id}, missing_ok=True)
-                listed = self._send("GET", {"uploadId": self._id, "max-parts": "1"}, missing_ok=True)
-                if listed.status == 404:
+                if not self._is_left():
                     return
         except Exception as exc:
-            failure.add_note(f"(and the unfinished upload {self._id!r} could not be aborted, so it is left: {exc})")
+            left = exc
+        failure.add_note(f"(and the unfinished upload {self._id!r} could not be aborted, so it is left: {left})")
+
+    def _is_left(self) -> bool:
+        """Whether the store knows of the upload still, as far as it may be asked for that."""
+        try:
+            return self._send("GET", {"uploadId": self._id, "max-parts": "1"}, missing_ok=True).status != 404
+        except RemotePermissionError:
+            return False
 
     def _send(
         self,
