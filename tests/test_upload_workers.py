@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.buckets import PART, Bucket, need_obstore, refuse, serving
+from tests.oracles import members
 from zipstream_adapter import (
     Entry,
     LimitError,
@@ -29,6 +30,7 @@ from zipstream_adapter import (
     stream_zip,
     walk,
 )
+from zipstream_adapter.store_entries import walk_store
 from zipstream_adapter.upload_s3 import Multipart
 from zipstream_adapter.upload_workers import make_and_put, upload_parts
 
@@ -97,6 +99,18 @@ def test_workers_make_what_is_streamed(bucket: Bucket, tree: Path, executor: Cal
     assert (head["ETag"], head["ContentType"]) == (done.etag, "application/zip")
     assert sorted(bucket.parts_asked()) == list(range(1, 8))
     assert bucket.unfinished() == []
+
+
+@pytest.mark.parametrize("executor", [processes, partial(dask, 2)], ids=["processes", "dask"])
+def test_objects_become_one_object_by_workers_elsewhere(bucket: Bucket, executor: Callable[[], Any]) -> None:
+    data = {f"from/{number}.bin": random.Random(number).randbytes(4 * MIB) for number in range(3)}
+    for key, each in data.items():
+        bucket.client().put_object(Bucket="bucket", Key=key, Body=each, ChecksumAlgorithm="CRC32")
+    layout = ZipLayout(walk_store(bucket.store(), "from"))
+    with executor() as workers:
+        upload_parts(bucket.store(), "to.zip", layout, workers, part_size=PART)
+    assert bucket.read("to.zip") == b"".join(stream_zip(walk_store(bucket.store(), "from")))
+    assert members(bucket.read("to.zip")) == {key.removeprefix("from/"): each for key, each in data.items()}
 
 
 def test_a_small_archive_is_one_part(bucket: Bucket) -> None:
