@@ -112,6 +112,13 @@ def test_a_checksum_that_may_not_be_asked_for_is_not_known(bucket: Bucket) -> No
     assert Entry.from_store(bucket.store(), "a").crc32 is None
 
 
+def test_what_is_public_is_asked_for_without_credentials(bucket: Bucket) -> None:
+    put(bucket, "a", ChecksumAlgorithm="CRC32")
+    store = bucket.store(skip_signature=True)
+    assert [(entry.name, entry.crc32) for entry in walk_store(store)] == [("a", None)]
+    assert not any("Signature" in query for _, _, query in bucket.asked)
+
+
 def test_nothing_is_opened_before_its_turn(bucket: Bucket) -> None:
     put(bucket, "a")
     put(bucket, "b")

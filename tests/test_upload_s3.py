@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from tests.buckets import BUCKET, PART, Bucket, need_obstore, refuse, serving
+from tests.buckets import BUCKET, KEYS, PART, Bucket, need_obstore, refuse, serving
 from zipstream_adapter import (
     OptionError,
     RemoteConnectionError,
@@ -170,6 +170,19 @@ def test_credentials_come_from_where_the_store_has_them(monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "other")  # of which the store knows nothing
     with pytest.raises(OptionError, match="Boto3CredentialProvider"):
         Signer(store, "a")
+
+
+@pytest.mark.parametrize("given", [{"allow_http": True}, {"allow_http": True, "client_options": {"timeout": "60s"}}])
+def test_client_options_among_the_others_are_refused(given: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    """obstore cannot say then what a store was told."""
+    try:
+        store = obstore.store.S3Store(BUCKET, endpoint="http://127.0.0.1:9", region="us-east-1", **KEYS, **given)
+    except Exception as exc:
+        pytest.skip(f"obstore takes no such options: {exc}")
+    for _ in range(3):
+        with pytest.raises(OptionError, match="give it allow_http, timeout and the like as client_options"):
+            Signer(store, "a.zip")
+    assert capfd.readouterr().err.count("panicked") <= 1
 
 
 def test_other_stores_are_refused() -> None:

@@ -217,8 +217,9 @@ class Entry:
         The store is asked now for its size, its date, and, where it is S3, the CRC-32 of all of its data (others keep
         none, or another one, as Google's CRC-32C): so the archive's size is known, and a `ZipLayout` can be made. It is
         read when its turn comes, from the place on that is needed, and only if it still is the same: it is pinned by
-        its ETag. Reading waits for the network: see `prefetch` of `stream_zip`. It can be pickled, where its store can;
-        credentials that were given to the store go with it. (On an event loop, call this on a thread.)
+        its ETag. Reading waits for the network: see `prefetch` of `stream_zip`. It can be pickled, where its store can
+        (which wants ``allow_http`` and the like as ``client_options={…}``); credentials that were given to the store go
+        with it. (On an event loop, call this on a thread.)
 
         Args:
             options: an Entry's, in place of what the store says; and checksum: False saves the request for the CRC-32.

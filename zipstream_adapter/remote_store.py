@@ -30,6 +30,18 @@ from .fields import brief, described
 
 # Scheme -> obstore's class for it.
 _BUCKETS = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
+_VARIABLES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+_CLIENT_OPTIONS = (
+    "allow_http",
+    "allow_invalid_certificates",
+    "connect_timeout",
+    "proxy_ca_certificate",
+    "proxy_excludes",
+    "proxy_url",
+    "read_timeout",
+    "timeout",
+    "user_agent",
+)
 _SCHEMES = ("s3", "gs", "az", "http", "https", "file")
 # For clients that obstore makes. Its own limit, 30 s for a request with all of its body, is none for large bodies:
 # a read ends where nothing has come for a while, and a write after an hour.
@@ -38,6 +50,7 @@ WRITING = {"timeout": "1h"}
 # How often a request is sent again that cannot be sent, or is answered by a 5xx or 429: after 0.1 s, then 0.2 s …
 RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 
+_LONGEST_SHOWN = 300
 _STATUS = re.compile(r"non-2xx status code: (\d{3}(?: [A-Za-z' -]+)?)")
 _CODE, _SAID = re.compile(r"<Code>([\w.-]{1,80})</Code>"), re.compile(r"<Message>([^<]{1,300})</Message>")
 _REGION = re.compile(r"<Region>([\w-]{1,40})</Region>|expecting '([\w-]{1,40})'")
@@ -81,7 +94,7 @@ def store_of(url: str, *, client: Mapping[str, Any] = READING, **options: Any) -
     if parts.scheme == "file":
         return _made(url, obstore.store.LocalStore, *_place_of(url, parts), options)
     options.setdefault("retry_config", RETRIES)
-    options["client_options"] = {**_allowed(parts.scheme), **client, **(options.get("client_options") or {})}
+    options["client_options"] = _client(parts.scheme, client, options)
     if parts.scheme in _BUCKETS:
         bucket, path = _key_of(url, parts)
         return _made(url, getattr(obstore.store, _BUCKETS[parts.scheme]), bucket, path, options)
@@ -93,26 +106,27 @@ def store_of(url: str, *, client: Mapping[str, Any] = READING, **options: Any) -
     return _made(url, obstore.store.HTTPStore, urlunsplit(plain), "", options)
 
 
-def _allowed(scheme: str) -> dict[str, Any]:
-    """What the environment says of plain HTTP: obstore does not look there where it is given any client options."""
-    variable = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}.get(scheme, "")
-    return {"allow_http": True} if os.environ.get(variable, "").lower() in ("1", "true", "yes", "on") else {}
-
-
 def shown(url: str) -> str:
-    """`url` as an error may show it: without user, password, query and fragment."""
-    if not isinstance(url, str):
-        return brief(url)
+    """`url` as an error may show it: quoted, without user, password, query and fragment."""
+    return _quoted(plain(url)) if isinstance(url, str) else brief(url)
+
+
+def plain(url: str) -> str:
+    """`url` without user, password, query and fragment."""
     scheme, colon, rest = url.partition("://") if "://" in url else ("", "", url)
     if scheme.lower() not in _BUCKETS:  # a key may have any character
         rest = re.split("[?#]", rest, maxsplit=1)[0]
     place, slash, path = rest.partition("/")
-    return brief(f"{scheme}{colon}{place.rpartition('@')[2]}{slash}{path}")
+    return f"{scheme}{colon}{place.rpartition('@')[2]}{slash}{path}"
 
 
 def shown_in(store: Any, path: str) -> str:
     """Likewise, of the object at `path` in a store that the caller has made."""
-    return f"{brief(path)} in {type(store).__name__}"
+    return f"{_quoted(path)} in {type(store).__name__}"
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if len(text) <= _LONGEST_SHOWN else repr(text[:_LONGEST_SHOWN]) + "..."
 
 
 @contextmanager
@@ -143,6 +157,8 @@ def translated(exc: Exception, where: str) -> Exception:
         return RangesUnsupportedError(
             f"{where} can be had as a whole only: the server ignores Range. Download it, and open the file"
         )
+    if _answer(text).startswith("416"):
+        return RangesUnsupportedError(f"{where}: the server refuses the bytes that it was asked for: {_answer(text)}")
     for fault in (_of_region, _of_access, _of_connection):
         error = fault(kind, text, where)
         if error is not None:
@@ -263,6 +279,19 @@ def _place_of(url: str, parts: SplitResult) -> tuple[str, str]:
     if not name:
         raise OptionError(f"{shown(url)} names a directory, and no file in it")
     return directory, name
+
+
+def _client(scheme: str, client: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Client options, from all places where obstore takes them.
+
+    Where any are given, it does not look for them in the environment; and a store that has them among the others cannot
+    be pickled.
+    """
+    prefix = _VARIABLES.get(scheme)
+    found = {key: os.environ.get(f"{prefix}_{key.upper()}") for key in _CLIENT_OPTIONS if prefix}
+    known = {key: value for key, value in found.items() if value}
+    given = {key: options.pop(key) for key in _CLIENT_OPTIONS if key in options}
+    return {**client, **known, **given, **(options.get("client_options") or {})}
 
 
 def _authorized(parts: SplitResult, client: Mapping[str, Any]) -> dict[str, Any]:

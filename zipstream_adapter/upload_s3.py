@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 import re
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from xml.sax.saxutils import escape
 
 from .errors import OptionError, RemoteError, RemoteNotFoundError, RemotePermissionError
 from .http_send import Answer, Client, send
-from .remote_store import import_obstore, shown_in
+from .remote_store import import_obstore, shown_in, translating
 
 # How long a URL holds: parts may wait for a worker for hours.
 _EXPIRES = timedelta(hours=12)
@@ -29,6 +30,7 @@ _EXPIRES = timedelta(hours=12)
 _ABORTS = 5
 _SAFE = "-._~"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_configs: dict[int, tuple[weakref.ref[Any], dict[str, Any] | None]] = {}
 # What a store may be told that these requests would not do.
 _UNSPOKEN = (
     "server_side_encryption", "sse_kms_key_id", "sse_bucket_key_enabled", "sse_customer_key_base64", "request_payer",
@@ -49,12 +51,18 @@ class Signer:
                 f"{self.where}: only an S3Store can be written part by part from many places. (Google's buckets are "
                 "one, too: S3Store(bucket, endpoint='https://storage.googleapis.com', …) with an HMAC key)"
             )
-        config = dict(store.config)
+        config = _config_of(store)
+        if config is None:
+            raise OptionError(
+                f"{self.where}: obstore cannot tell the options of its store: give it allow_http, timeout and the like "
+                "as client_options={'allow_http': True, …}"
+            )
         for option in _UNSPOKEN:
             value = str(config.get(option, os.environ.get(f"AWS_{option.upper()}", "false")))
             if value.lower() not in ("false", "0", ""):
                 raise OptionError(f"{self.where}: {option}={config.get(option, value)!r} cannot be had part by part")
-        example = import_obstore().sign(store, "GET", path, _EXPIRES)
+        with translating(self.where):
+            example = import_obstore().sign(store, "GET", path, _EXPIRES)
         address, asked = urlsplit(example), {key: value[0] for key, value in parse_qs(urlsplit(example).query).items()}
         self._address = address._replace(query="").geturl()
         self._host, self._path = address.netloc, address.path
@@ -105,6 +113,25 @@ class Signer:
         for part in (day, self._region, self._service, "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
         return f"{self._address}?{line}&X-Amz-Signature={hmac.new(key, text.encode(), 'sha256').hexdigest()}"
+
+
+def _config_of(store: Any) -> dict[str, Any] | None:
+    """The options of `store`; None where client options were given among them.
+
+    At that obstore panics, which prints some lines on standard error: so each store is asked once.
+    """
+    kept = _configs.get(id(store))
+    if kept is not None and kept[0]() is store:
+        return kept[1]
+    try:
+        config = dict(store.config)
+    except BaseException as exc:
+        if type(exc).__name__ != "PanicException":
+            raise
+        config = None
+    key = id(store)
+    _configs[key] = weakref.ref(store, lambda _: _configs.pop(key, None)), config
+    return config
 
 
 class PartTarget(NamedTuple):
