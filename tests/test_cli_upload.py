@@ -13,6 +13,7 @@ import pytest
 from tests.buckets import KEYS, Bucket, need_obstore, refuse, serving
 from tests.oracles import members
 from tests.servers import wait_for
+from zipstream_adapter.cli import main
 
 need_obstore()
 MIB = 1 << 20
@@ -84,6 +85,18 @@ def test_a_signal_leaves_nothing(
     assert (process.returncode, stderr.decode()) == (status, said)
     assert bucket.unfinished() == []
     assert bucket.read("a.zip") == b"an older archive"
+
+
+def test_parts_are_as_large_as_all_that_is_there_needs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known beforehand, as files say how large they are."""
+    told: list[int] = []
+    monkeypatch.setattr("zipstream_adapter.cli._unwind_on_signals", lambda: None)  # in this process
+    monkeypatch.setattr("zipstream_adapter.upload.upload_zip", lambda *_, part_size: told.append(part_size))
+    for size in (0, 1 << 37):
+        with (place / "tree/large.bin").open("wb") as sparse:
+            sparse.truncate(size)
+        assert main([str(place / "tree"), "-o", "s3://bucket/a.zip"]) == 0
+    assert told == [8 * MIB, 14 * MIB]
 
 
 def test_a_file_that_is_missing_leaves_nothing(bucket: Bucket, place: Path) -> None:

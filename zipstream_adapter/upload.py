@@ -68,7 +68,8 @@ def upload_zip(
     `stream_zip` raises while it is iterated over; RemoteError of the store. Whatever is raised, KeyboardInterrupt
     included: the upload has been aborted when it gets here, and what stood under that name still does. Only an
     interrupt that comes while the last part is sent and the object is made of all of them comes too late: it is raised
-    when that is done, and the whole archive is there. (For a process that is killed, a bucket has its lifecycle rules.)
+    when that is done, and the whole archive is there. (For a process that is killed, a bucket has its lifecycle rules;
+    Azure drops by itself, after a week, the parts of what was not finished.)
     """
     job = Job(store, path, part_size, max_concurrency, attributes)
     source = _source_of(entries, options)
@@ -176,8 +177,13 @@ def _too_large(where: str, part_size: int, what: str = "it has more") -> LimitEr
 def size_bound(entries: Any) -> int | None:
     """Bytes that no archive of these entries has more of, where they are a sequence and state their sizes."""
     total = read_total(entries) if isinstance(entries, Sequence) else None
+    return None if total is None else bound_of(total, len(entries))
+
+
+def bound_of(total: int, members: int) -> int:
+    """Bytes that an archive of so many members, with `total` bytes of data, hardly has more of."""
     # No method makes what does not compress larger by a fiftieth; headers, rows and names besides.
-    return None if total is None else total + total // 50 + 2048 * len(entries) + _MIB
+    return total + total // 50 + 2048 * members + _MIB
 
 
 class _Source(NamedTuple):
