@@ -50,7 +50,8 @@ def upload_zip(
     """Write the archive of `entries` into one object of an obstore store, while it is made: all of it, or nothing.
 
     Args:
-        store: an obstore S3Store, GCSStore, AzureStore, LocalStore or MemoryStore.
+        store: an obstore S3Store, GCSStore, AzureStore, LocalStore or MemoryStore. Its client gives a part 30 s to be
+            sent, unless it was told otherwise: ``client_options={"timeout": "10min"}``, for slow lines.
         path: the object's path in it. One that is there already is replaced when the archive is whole.
         entries: as `stream_zip` takes them; or a `ZipStream` that nothing has been taken of; or a `ZipLayout`.
         part_size: bytes of a part, 5 MiB to 5 GiB; 10,000 parts are the most. Default: 8 MiB, or as many more as an
