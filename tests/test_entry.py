@@ -29,7 +29,7 @@ from zipstream_adapter import (
     ZipStreamError,
     stream_zip,
 )
-from zipstream_adapter.entry import coerce
+from zipstream_adapter.coercion import coerce
 from zipstream_adapter.fields import MAX_EXTRA, check_archive_comment, extra_fields
 from zipstream_adapter.records import ZIP64_EXTRA_ROOM
 

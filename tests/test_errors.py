@@ -55,6 +55,12 @@ def test_the_root_catches_every_error(cls: type[Exception]) -> None:
         raise cls("what happened")
 
 
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_error_can_be_made_anew_by_what_carries_it_elsewhere(cls: type[Exception]) -> None:
+    """tblib, by which Dask brings exceptions from its workers, does it so."""
+    assert type(cls.__new__(cls, "what happened")) is cls
+
+
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_every_leaf_is_a_built_in_that_people_catch_already(leaf: type[Exception]) -> None:
     caught = [base for base in leaf.__mro__ if base.__module__ == builtins.__name__]

@@ -52,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         default="-",
         metavar="FILE",
-        help="the archive; written beside it and renamed when whole. '-', the default, is standard output",
+        help="the archive; written beside it and renamed when whole. '-', the default, is standard output. An s3://, "
+        "gs:// or az:// URL is an object (extra 's3'; credentials come from the environment)",
     )
     parser.add_argument(
         "--compression",
@@ -102,6 +103,8 @@ def _run(arguments: argparse.Namespace) -> None:
     output: str = arguments.output
     if output == "-":
         _to_stdout(arguments)
+    elif "://" in output:
+        _to_object(arguments, output)
     elif os.path.isdir(output):
         raise IsADirectoryError(f"{output!r} is a directory: give the archive's own name")
     elif os.path.exists(output) and not os.path.isfile(output):
@@ -142,6 +145,29 @@ def _to_file(arguments: argparse.Namespace, target: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()
         raise
+
+
+def _to_object(arguments: argparse.Namespace, url: str) -> None:
+    """Write into an object store: what ends this process aborts the upload on its way out."""
+    from .remote_store import WRITING, shown, store_of
+    from .upload import bound_of, part_size_for, upload_zip
+
+    if url.partition("://")[0] not in ("s3", "gs", "az"):
+        raise OptionError(f"-o {shown(url)}: an archive is written to a file, or to an s3://, gs:// or az:// URL")
+    store, path = store_of(url, client=WRITING)
+    part_size = part_size_for(None, None, bound_of(*_total(arguments)), shown(url))
+    with _stream(arguments, ()) as stream:
+        upload_zip(store, path, stream, part_size=part_size)
+
+
+def _total(arguments: argparse.Namespace) -> tuple[int, int]:
+    """Bytes of data that there are now, and in how many entries."""
+    total = count = 0
+    for entry in _entries(arguments, ()):
+        count += 1
+        with contextlib.suppress(OSError):  # is said when its turn comes
+            total += os.stat(entry.source).st_size if isinstance(entry.source, Path) else 0
+    return total, count
 
 
 def _copy(stream: ZipStream, file: io.FileIO) -> None:

@@ -1,4 +1,4 @@
-"""Entry: one frozen description of a member, and the coercion of everything users pass into one.
+"""Entry: one frozen description of a member.
 
 An Entry says what a member shall be; it opens nothing and looks at no file (`zipstream_adapter.source` does, when
 the member's turn comes).
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,7 +16,7 @@ from zipfile import ZIP_STORED
 
 from .compress import check_level, method_to_write, raw_method_number
 from .dates import to_utc
-from .errors import EntryError, EntryTypeError, NotAFileError, SizeMismatchError, ZipStreamError
+from .errors import EntryError, EntryTypeError, SizeMismatchError, ZipStreamError
 from .fields import (
     MAX_SIZE,
     brief,
@@ -28,7 +27,6 @@ from .fields import (
     check_password,
     check_whole,
     check_zip64,
-    described,
 )
 
 if TYPE_CHECKING:
@@ -219,6 +217,28 @@ class Entry:
         return cls(name, place, **options)
 
     @classmethod
+    def from_store(cls, store: Any, path: str, name: str | None = None, **options: Any) -> Self:
+        """The object at `path` in an obstore `store` (extra ``s3``), under `name` or else its path's last component.
+
+        The store is asked now for its size, its date, and, where it is S3, the CRC-32 of all of its data (others keep
+        none, or another one, as Google's CRC-32C): so the archive's size is known, and a `ZipLayout` can be made. It is
+        read when its turn comes, from the place on that is needed, and only if it still is the same: it is pinned by
+        its ETag. Reading waits for the network: see `prefetch` of `stream_zip`. It can be pickled, where its store can
+        (which wants ``allow_http`` and the like as ``client_options={…}``); credentials that were given to the store go
+        with it. (On an event loop, call this on a thread.)
+
+        Args:
+            options: an Entry's, in place of what the store says; and checksum: False saves the request for the CRC-32.
+
+        Raises ImportError, OptionError; RemoteError and its kin. At the member's turn also SourceChangedError, where
+        another object has taken its place.
+        """
+        from . import store_source
+
+        source, known = store_source.find(store, path, options)
+        return cls(source.path.rpartition("/")[2] if name is None else name, source, **known)
+
+    @classmethod
     def directory(cls, name: str, **options: Any) -> Self:
         """A directory; the slash at the end of `name` may be left out."""
         if isinstance(name, str) and name and not name.endswith("/"):
@@ -330,61 +350,7 @@ def _remade(kind: type[Entry], fields: dict[str, Any]) -> Entry:
     return kind(**fields)
 
 
-def coerce(item: Any) -> Entry:
-    """An Entry from whatever stands in `entries`: an Entry, a path, ``(name, source)``, or a mapping."""
-    if isinstance(item, Entry):
-        return item
-    if isinstance(item, str | os.PathLike):
-        return _from_path_item(item)
-    if isinstance(item, tuple | list) and len(item) == 2:
-        return Entry(*item)
-    if isinstance(item, Mapping):
-        return _from_mapping(item)
-    raise EntryTypeError(
-        f"{described(item)} is no entry: give an Entry, a path, a pair (name, source), or a mapping with 'name' and "
-        "'file' or 'stream'"
-    )
-
-
-def _from_path_item(path: StrPath) -> Entry:
-    entry = Entry.from_path(path)
-    if entry.is_dir:
-        raise NotAFileError(
-            f"entry {os.fspath(path)!r}: this is a directory. Use walk({os.fspath(path)!r}) for what is in it, or "
-            "Entry.directory(name) for the directory alone"
-        )
-    return entry
-
-
 _KEPT_OPTIONS = ("modified", "mode", "comment", "extra", "zip64", "password")
-_SOURCE_KEYS = ("source", "file", "stream", "data")
-_OPTION_KEYS = ("size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64", "password")
-
-
-def _from_mapping(item: Mapping[str, Any]) -> Entry:
-    said = {**item, "password": "…"} if "password" in item else item
-    unknown = [key for key in item if key not in (*_SOURCE_KEYS, *_OPTION_KEYS, "name")]
-    if unknown:
-        known = ", ".join(("name", *_SOURCE_KEYS, *_OPTION_KEYS))
-        raise EntryTypeError(f"entry {described(said)} has the unknown key {unknown[0]!r}: an entry's keys are {known}")
-    sources = [key for key in _SOURCE_KEYS if key in item]
-    name = item.get("name")
-    if len(sources) > 1 or (not sources and not (isinstance(name, str) and name.endswith("/"))):
-        raise EntryTypeError(
-            f"entry {name!r} has {' and '.join(map(repr, sources)) or 'no source'}: give one of 'file' (a path or a "
-            "file object), 'stream' (an iterable) or 'source' (anything)"
-        )
-    options = {key: item[key] for key in _OPTION_KEYS if key in item}
-    source = item[sources[0]] if sources else None
-    if sources == ["file"]:
-        if isinstance(source, bytes | bytearray):
-            raise EntryTypeError(f"entry {name!r}: 'file' is {described(source)}: give a path as str, or use 'source'")
-        source = path_of(source) if isinstance(source, str) else source
-    if name is None:
-        if not isinstance(source, os.PathLike):
-            raise EntryTypeError(f"entry {described(said)} has no 'name', and only a path brings one of its own")
-        name = PurePath(source).name
-    return Entry(name, source, **options)
 
 
 def path_of(path: StrPath) -> PurePath:

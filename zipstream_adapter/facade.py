@@ -31,6 +31,11 @@ class Facade:
         """Whether it was closed, by whom it belongs to."""
         return self._closed
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was asked of it yet."""
+        return self._begun
+
     @cached_property
     def size(self) -> int | None:
         """Bytes in the whole archive, where that can be known before it is made; else None.

@@ -21,7 +21,7 @@ from .layout_parts import Part, Parts
 from .lookahead import DEFAULT_LOOKAHEAD
 from .names import DuplicatePolicy, NamePolicy
 from .options import Options
-from .pinned import Measured, counts_in_cache, measured, rereadable
+from .pinned import Measured, counts_in_cache, measured, rereadable, tag_of
 from .plan import Planner, plan_all
 from .ranges import Maker
 from .records import local_header
@@ -144,12 +144,13 @@ class ZipLayout:
 
         Made of all that decides them: of each member its name, date, mode, method, sizes, place, comment, extra and
         declared CRC-32; of a file (and of an archive at a path that is copied from) its size and exact date; of what is
-        in memory the data; the archive's comment. The same in every process, time zone and locale. None where the data
-        of a callable, or of another iterable, has no declared `crc32`: nothing is known then of what it will be.
+        in memory the data; of an object in a store its path and ETag; the archive's comment. The same in every process,
+        time zone and locale. None where the data of a callable, or of another iterable, has no declared `crc32`:
+        nothing is known then of what it will be.
         """
         table = self._table
         for index, source in enumerate(table.sources):
-            if not (source is None or type(source) in (bytes, str) or table.is_declared(index)):
+            if not (source is None or type(source) in (bytes, str) or table.is_declared(index) or tag_of(source)):
                 return None
         found = hashlib.blake2b(b"zipstream_adapter 1", digest_size=20)
         for part in (table.rows, table.stable_flags(), _little(table.dates), self._end):
@@ -158,6 +159,8 @@ class ZipLayout:
         for source in table.sources:
             if type(source) is bytes:
                 found.update(source)
+            else:
+                found.update(tag_of(source) or b"")
         return found.hexdigest()
 
     @property

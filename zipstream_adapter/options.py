@@ -9,9 +9,10 @@ from zipfile import ZIP_STORED
 
 from .checksums import ChecksumCache
 from .coding import Coding
+from .coercion import coerce
 from .compress import check_level, method_number
 from .engines import Engine
-from .entry import Entry, coerce
+from .entry import Entry
 from .errors import EntryTypeError, OptionError
 from .fields import check_archive_comment, check_password, described
 from .lookahead import DEFAULT_LOOKAHEAD

@@ -84,6 +84,15 @@ def counts_in_cache(entry: Entry, found: Measured) -> bool:
     return found.facts is not None and not entry.is_dir and not entry.is_raw and entry.crc32 is None
 
 
+def tag_of(source: Any) -> bytes | None:
+    """What names the data of an object in a store; None for all other sources, and where its store names it not."""
+    if type(source).__name__ != "FromStore":
+        return None
+    from .store_source import FromStore  # with all that HTTP takes: not for every layout
+
+    return source.tag if isinstance(source, FromStore) else None
+
+
 def inode_of(info: os.stat_result) -> int:
     """An inode, in 64 bits: some systems have more."""
     return info.st_ino & MAX_SIZE

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from zipfile import ZIP_STORED, ZipInfo
 
 from .checksums import Remembered
+from .coercion import coerce
 from .dates import default_date
 from .describe import amend, describe, size_to_read
-from .entry import Entry, coerce
+from .entry import Entry
 from .errors import CRC32MismatchError, DuplicateNameError, EntryTypeError
 from .fields import described
 from .member import PATIENCE, MemberWriter

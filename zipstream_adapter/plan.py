@@ -8,11 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from zipfile import ZIP_STORED, ZipInfo
 
+from .coercion import coerce
 from .compress import coded_size, method_name, method_number
 from .dates import LocalTime, clamped, default_date
 from .describe import amend, describe
 from .encryption import OVERHEAD
-from .entry import Entry, coerce
+from .entry import Entry
 from .errors import EntryError, LimitError
 from .fields import MAX_SIZE
 from .lookahead import outlasts

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from .coercion import coerce
 from .counts import is_count
-from .entry import Entry, coerce
+from .entry import Entry
 from .errors import OptionError
 from .source import FileFacts, OpenSource, close_of
 

@@ -16,9 +16,10 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipInfo
 
+from .coercion import coerce
 from .dates import EARLIEST, LocalTime, default_date
 from .describe import with_extra
-from .entry import Entry, coerce
+from .entry import Entry
 from .errors import OptionError
 from .parallel import BLOCK
 from .small import Code, Look, SmallMembers

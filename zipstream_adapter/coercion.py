@@ -1,0 +1,70 @@
+"""What users pass as an entry, made one: an Entry, a path, a pair, or a mapping."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from .entry import Entry, path_of
+from .errors import EntryTypeError, NotAFileError
+from .fields import described
+
+if TYPE_CHECKING:
+    from .entry import StrPath
+
+_SOURCE_KEYS = ("source", "file", "stream", "data")
+_OPTION_KEYS = ("size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64", "password")
+
+
+def coerce(item: Any) -> Entry:
+    """An Entry from whatever stands in `entries`: an Entry, a path, ``(name, source)``, or a mapping."""
+    if isinstance(item, Entry):
+        return item
+    if isinstance(item, str | os.PathLike):
+        return _from_path_item(item)
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return Entry(*item)
+    if isinstance(item, Mapping):
+        return _from_mapping(item)
+    raise EntryTypeError(
+        f"{described(item)} is no entry: give an Entry, a path, a pair (name, source), or a mapping with 'name' and "
+        "'file' or 'stream'"
+    )
+
+
+def _from_path_item(path: StrPath) -> Entry:
+    entry = Entry.from_path(path)
+    if entry.is_dir:
+        raise NotAFileError(
+            f"entry {os.fspath(path)!r}: this is a directory. Use walk({os.fspath(path)!r}) for what is in it, or "
+            "Entry.directory(name) for the directory alone"
+        )
+    return entry
+
+
+def _from_mapping(item: Mapping[str, Any]) -> Entry:
+    said = {**item, "password": "…"} if "password" in item else item
+    unknown = [key for key in item if key not in (*_SOURCE_KEYS, *_OPTION_KEYS, "name")]
+    if unknown:
+        known = ", ".join(("name", *_SOURCE_KEYS, *_OPTION_KEYS))
+        raise EntryTypeError(f"entry {described(said)} has the unknown key {unknown[0]!r}: an entry's keys are {known}")
+    sources = [key for key in _SOURCE_KEYS if key in item]
+    name = item.get("name")
+    if len(sources) > 1 or (not sources and not (isinstance(name, str) and name.endswith("/"))):
+        raise EntryTypeError(
+            f"entry {name!r} has {' and '.join(map(repr, sources)) or 'no source'}: give one of 'file' (a path or a "
+            "file object), 'stream' (an iterable) or 'source' (anything)"
+        )
+    options = {key: item[key] for key in _OPTION_KEYS if key in item}
+    source = item[sources[0]] if sources else None
+    if sources == ["file"]:
+        if isinstance(source, bytes | bytearray):
+            raise EntryTypeError(f"entry {name!r}: 'file' is {described(source)}: give a path as str, or use 'source'")
+        source = path_of(source) if isinstance(source, str) else source
+    if name is None:
+        if not isinstance(source, os.PathLike):
+            raise EntryTypeError(f"entry {described(said)} has no 'name', and only a path brings one of its own")
+        name = PurePath(source).name
+    return Entry(name, source, **options)
