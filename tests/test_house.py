@@ -23,6 +23,7 @@ ORDER: list[set[str]] = [
     {"table"},
     {"compress", "dates", "layout_file", "lookahead", "names", "sink"},
     {"engines", "fields"},
+    {"remote_store"},
     {"archived"},
     {"entry"},
     {"describe", "mixture", "source", "tree"},

@@ -15,9 +15,14 @@ names the entry. Everything else is one of these; each leaf also is the built-in
     ├── IntegrityError (ValueError)             what was declared did not come true
     │   ├── SizeMismatchError                   more or fewer bytes than declared
     │   ├── CRC32MismatchError                  another checksum than declared
-    │   └── SourceChangedError (OSError)        a file that grew or shrank while it was read
+    │   └── SourceChangedError (OSError)        a file or object that changed while it was read
     ├── LimitError (OverflowError)              a field of the format that is too small for the value
     │   └── Zip64RequiredError (LargeZipFile)   zip64 was refused, and is needed
+    ├── RemoteError (OSError)                   an object elsewhere that could not be read, or written
+    │   ├── RangesUnsupportedError              a server that gives the whole, and no range of it
+    │   ├── RemoteConnectionError (ConnectionError)  it could not be reached, or did not stay
+    │   ├── RemoteNotFoundError (FileNotFoundError)  there is no such object or bucket
+    │   └── RemotePermissionError (PermissionError)  access was refused, or nothing was there to ask for it
     └── StreamStateError (ValueError)           a stream or archive used after its end
         ├── PoisonedError                       it failed or was aborted: nothing more leaves it
         └── StreamClosedError                   it was closed before its end
@@ -36,6 +41,11 @@ __all__ = [
     "NotAFileError",
     "OptionError",
     "PoisonedError",
+    "RangesUnsupportedError",
+    "RemoteConnectionError",
+    "RemoteError",
+    "RemoteNotFoundError",
+    "RemotePermissionError",
     "SizeMismatchError",
     "SourceChangedError",
     "StreamClosedError",
@@ -96,7 +106,7 @@ class CRC32MismatchError(IntegrityError):
 
 
 class SourceChangedError(IntegrityError, OSError):
-    """A file grew or shrank while it was read."""
+    """A file or a remote object changed while it was read."""
 
 
 class LimitError(ZipStreamError, OverflowError):
@@ -105,6 +115,26 @@ class LimitError(ZipStreamError, OverflowError):
 
 class Zip64RequiredError(LimitError, LargeZipFile):
     """A value needs the zip64 extensions, and they were refused."""
+
+
+class RemoteError(ZipStreamError, OSError):
+    """An object in a store, or behind a URL, could not be read or written."""
+
+
+class RangesUnsupportedError(RemoteError):
+    """A server gives an object as a whole only, and not the bytes of it that were asked for."""
+
+
+class RemoteConnectionError(RemoteError, ConnectionError):
+    """A server could not be reached, did not answer in time, or broke the connection, however often it was tried."""
+
+
+class RemoteNotFoundError(RemoteError, FileNotFoundError):
+    """There is no such object, or no such bucket."""
+
+
+class RemotePermissionError(RemoteError, PermissionError):
+    """Access was refused, or no credentials were found to ask for it."""
 
 
 class StreamStateError(ZipStreamError, ValueError):
