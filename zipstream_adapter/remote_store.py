@@ -38,6 +38,7 @@ WRITING = {"timeout": "1h"}
 # How often a request is sent again that cannot be sent, or is answered by a 5xx or 429: after 0.1 s, then 0.2 s …
 RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 
+_LONGEST_SHOWN = 300
 _STATUS = re.compile(r"non-2xx status code: (\d{3}(?: [A-Za-z' -]+)?)")
 _CODE, _SAID = re.compile(r"<Code>([\w.-]{1,80})</Code>"), re.compile(r"<Message>([^<]{1,300})</Message>")
 _REGION = re.compile(r"<Region>([\w-]{1,40})</Region>|expecting '([\w-]{1,40})'")
@@ -94,19 +95,26 @@ def store_of(url: str, *, client: Mapping[str, Any] = READING, **options: Any) -
 
 
 def shown(url: str) -> str:
-    """`url` as an error may show it: without user, password, query and fragment."""
-    if not isinstance(url, str):
-        return brief(url)
+    """`url` as an error may show it: quoted, without user, password, query and fragment."""
+    return _quoted(plain(url)) if isinstance(url, str) else brief(url)
+
+
+def plain(url: str) -> str:
+    """`url` without user, password, query and fragment."""
     scheme, colon, rest = url.partition("://") if "://" in url else ("", "", url)
     if scheme.lower() not in _BUCKETS:  # a key may have any character
         rest = re.split("[?#]", rest, maxsplit=1)[0]
     place, slash, path = rest.partition("/")
-    return brief(f"{scheme}{colon}{place.rpartition('@')[2]}{slash}{path}")
+    return f"{scheme}{colon}{place.rpartition('@')[2]}{slash}{path}"
 
 
 def shown_in(store: Any, path: str) -> str:
     """Likewise, of the object at `path` in a store that the caller has made."""
-    return f"{brief(path)} in {type(store).__name__}"
+    return f"{_quoted(path)} in {type(store).__name__}"
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if len(text) <= _LONGEST_SHOWN else repr(text[:_LONGEST_SHOWN]) + "..."
 
 
 @contextmanager
