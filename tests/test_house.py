@@ -29,11 +29,12 @@ ORDER: list[set[str]] = [
     {"describe", "mixture", "source", "tree"},
     {"parallel"},
     {"aio_files", "aio_threads", "checksums", "pinned", "prefetch"},
-    {"layout_aio", "remote_object", "rereading"},
+    {"layout_aio", "remote_decoding", "remote_object", "rereading"},
     {"remote_parts"},
     {"remote_ahead"},
     {"remote_member"},
     {"remote_zip"},
+    {"remote_aio"},
     {"remote"},
     {"coding"},
     {"member"},
@@ -55,7 +56,6 @@ ORDER: list[set[str]] = [
     {"web_asgi", "web_wsgi"},
     {"web"},
     {
-        "cli",
         "compat.clock",
         "compat.django_zip_stream",
         "compat.push",
@@ -73,6 +73,8 @@ ORDER: list[set[str]] = [
         "compat.zipstream_ng_bytes",
     },
     {"compat.stream_zip", "compat.zipstream_ng"},
+    {"cli_remote"},
+    {"cli"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}

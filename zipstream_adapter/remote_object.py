@@ -14,7 +14,6 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from .aio_threads import StepThreads
 from .counts import is_count
 from .errors import (
     BadArchiveError,
@@ -290,6 +289,8 @@ class FetchedObject(RemoteObject):
             await asyncio.sleep(state.ended(None))
 
     async def _on_thread(self, function: Callable[[], bytes]) -> bytes:
+        from .aio_threads import StepThreads
+
         threads = StepThreads()
         try:
             data: bytes = await threads.run(function)

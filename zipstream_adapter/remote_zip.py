@@ -81,7 +81,7 @@ def open_remote(
         RangesUnsupportedError where a server ignores Range; SourceChangedError, here or later, where the object is
         replaced while it is read; EncryptedMemberError and UnsupportedMethodError when such a member is opened.
     """
-    archive = _Opening(url, window, part_size, store, size, suffix_size, store_options)
+    archive = Opening(url, window, part_size, store, size, suffix_size, store_options)
     tail = archive.source.tail(suffix_size)
     end = archive.find_end(tail)
     if end is None:
@@ -98,7 +98,7 @@ def open_remote(
     return archive.opened(end, tail)
 
 
-class _Opening:
+class Opening:
     """The steps of opening between the requests."""
 
     def __init__(
