@@ -33,6 +33,7 @@ ORDER: list[set[str]] = [
     {"remote_parts"},
     {"remote_ahead"},
     {"remote_member"},
+    {"remote_stored"},
     {"remote_zip"},
     {"remote_aio"},
     {"remote"},

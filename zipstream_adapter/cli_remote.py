@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _opened(place: str) -> ZipFile:
     if "://" in place:
-        from .remote_zip import open_remote  # with asyncio behind it: not for every archive that is made
+        from .remote_zip import open_remote  # not for every archive that is made
 
         return open_remote(place)
     try:

@@ -66,6 +66,16 @@ class Extents:
         head = _LOCAL_HEADER + len(info.orig_filename.encode("utf-8", "replace")) + len(info.extra)
         return Extent(start, min(limit, start + head + slack + info.compress_size), limit)
 
+    def around(self, at: int) -> Extent | None:
+        """Where the member lies that byte `at` belongs to; None in front of the first, and from the directory on."""
+        index = bisect_right(self._offsets, at) - 1
+        if index < 0 or at >= self._directory:
+            return None
+        start = self._offsets[index]
+        limit = self.after(start)
+        # Its name is not known here.
+        return Extent(start, min(limit, start + _LOCAL_HEADER + _MOST_SLACK + self._sizes[index]), limit)
+
     def after(self, start: int) -> int:
         """Where the next member begins, or the directory."""
         at = bisect_right(self._offsets, start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -11,17 +10,16 @@ from zipfile import ZipFile, ZipInfo
 
 from .aio_threads import StepThreads
 from .aio_wait import settled
-from .errors import BadArchiveError, EncryptedMemberError, EntryError, EntryTypeError
+from .errors import BadArchiveError, EntryError, EntryTypeError
 from .fields import described
-from .records import UTF8_FLAG
 from .remote_ahead import Extent
 from .remote_decoding import Decoder
 from .remote_directory import SUFFIX, check_directory, not_an_archive
-from .remote_object import RemoteObject
-from .remote_parts import EAGER, part_end
+from .remote_object import RemoteObject, part_end
+from .remote_parts import EAGER
+from .remote_stored import header_size
 from .remote_zip import PART_SIZE, Opening, Remote, RemoteZipFile, check_readable
 
-_LOCAL = struct.Struct("<4s5H3L2H")
 # Bytes that are decompressed, and that are but checked, on the loop: that takes no longer than some hops to a thread.
 _AT_ONCE, _STORED_AT_ONCE = 1 << 14, 1 << 19
 
@@ -139,6 +137,7 @@ def _found(archive: ZipFile, member: Any) -> tuple[Remote, ZipInfo]:
 
 async def _compressed(remote: Remote, extent: Extent, info: ZipInfo) -> AsyncGenerator[bytes, None]:
     """The member's data as it is compressed."""
+    what = f"{remote.source.where}: member {info.filename!r}"
     head, left = b"", -1
     for start, stop in ((extent.start, extent.stop), (extent.stop, extent.limit)):
         if left == 0 or start >= stop:
@@ -148,7 +147,7 @@ async def _compressed(remote: Remote, extent: Extent, info: ZipInfo) -> AsyncGen
             async for chunk in chunks:
                 if left < 0:
                     head += chunk
-                    skipped = _header_size(head, info, remote.source.where)
+                    skipped = header_size(head, info, what)
                     if skipped is None:
                         continue
                     chunk, left = head[skipped:], info.compress_size
@@ -159,28 +158,7 @@ async def _compressed(remote: Remote, extent: Extent, info: ZipInfo) -> AsyncGen
                 if not left:
                     return
     if left:
-        raise BadArchiveError(
-            f"{remote.source.where}: member {info.filename!r} cannot be read: its data runs into what follows it"
-        )
-
-
-def _header_size(head: bytes, info: ZipInfo, where: str) -> int | None:
-    """Bytes of the local header (4.3.7) that `head` begins with; None where it is not whole yet."""
-    if len(head) < _LOCAL.size:
-        return None
-    signature, _, flags, *_, name_size, extra_size = _LOCAL.unpack_from(head)
-    what = f"{where}: member {info.filename!r} cannot be read:"
-    if signature != b"PK\3\4":
-        raise BadArchiveError(f"{what} there is no local header at byte {info.header_offset}")
-    if flags & 1:
-        raise EncryptedMemberError(f"{what} it is encrypted by its local header, and not by the directory")
-    end = int(_LOCAL.size + name_size + extra_size)
-    if len(head) < end:
-        return None
-    name = head[_LOCAL.size : _LOCAL.size + name_size].decode("utf-8" if flags & UTF8_FLAG else "cp437", "replace")
-    if name != info.orig_filename:
-        raise BadArchiveError(f"{what} its local header is that of {name!r}")
-    return end
+        raise BadArchiveError(f"{what} cannot be read: its data runs into what follows it")
 
 
 def _ranges(remote: Remote, start: int, stop: int) -> AsyncGenerator[bytes, None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 from zipfile import BadZipFile, ZipFile
 
@@ -145,13 +146,24 @@ def check_directory(data: bytes, where: str, end: End) -> None:
         raise BadArchiveError(f"{where} is broken: there is no directory at byte {end.start}, where it should begin")
 
 
-class EndOfFile(io.RawIOBase):
-    """The directory, and all behind it, as a file that `zipfile` can read at its places in the object."""
+class ArchiveFile(io.RawIOBase):
+    """The archive as a file: at first only its end, which has the directory, and all of it once `fetch` is given.
+
+    `zipfile` reads the directory from it; and members, where a program has made the archive one of a class that reads
+    them so, as ``zipfile.Path`` does.
+    """
 
     def __init__(self, start: int, data: bytes, name: str) -> None:
         self.name = name
         self._start = start
-        self._data = io.BytesIO(data)
+        self._data = data
+        self._size = start + len(data)
+        self._at = 0
+        self._fetch: Callable[[int, int], bytes] | None = None
+        self._close: Callable[[], object] | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.name)
 
     def seekable(self) -> bool:
         return True
@@ -160,26 +172,43 @@ class EndOfFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place; what is before the directory is refused with an OSError, as before a file's beginning."""
-        if whence == 2:
-            return self._start + self._data.seek(offset, 2)
-        at = offset + (self.tell() if whence == 1 else 0) - self._start
+        at = offset + {0: 0, 1: self._at, 2: self._size}[whence]
         if at < 0:
-            raise OSError("what is before the directory has not been fetched")
-        return self._start + self._data.seek(at)
+            raise OSError(f"there is no byte {at}")
+        self._at = at
+        return at
 
     def tell(self) -> int:
-        return self._start + self._data.tell()
+        return self._at
 
     def read(self, size: int | None = -1) -> bytes:
-        return self._data.read(size)
+        left = max(0, self._size - self._at)
+        wanted = left if size is None or size < 0 else min(size, left)
+        if self._fetch is not None:
+            data = self._fetch(self._at, wanted) if wanted else b""
+        elif self._at < self._start:
+            raise OSError("what is before the directory has not been fetched")
+        else:
+            data = self._data[self._at - self._start :][:wanted]
+        self._at += len(data)
+        return data
 
-    def forget(self) -> None:
-        """Let go of the bytes, once they have been read."""
-        self._data = io.BytesIO()
+    def become(self, fetch: Callable[[int, int], bytes], close: Callable[[], object]) -> None:
+        """From now on, read what `fetch` gives for a place and a size; the end is let go of."""
+        self._data = b""
+        self._fetch, self._close = fetch, close
+
+    def release(self) -> None:
+        """From now on, closing it closes nothing else."""
+        self._close = None
+
+    def close(self) -> None:
+        if self._close is not None:
+            self._close()
+        super().close()
 
 
-def parsed(kind: type[ZipFile], file: EndOfFile, end: End, where: str) -> ZipFile:
+def parsed(kind: type[ZipFile], file: ArchiveFile, end: End, where: str) -> ZipFile:
     """The directory, as `zipfile` reads it."""
     try:
         archive = kind(file)

@@ -31,6 +31,12 @@ _FIRST_PAUSE = 0.1  # seconds, before what has brought nothing is tried again; d
 _NO_DATE = datetime(1970, 1, 1, tzinfo=UTC)  # what obstore says where there is none
 
 
+def part_end(at: int, stop: int, part_size: int) -> int:
+    """Where a part that begins at `at` ends: no last one is much shorter than the others."""
+    left = stop - at
+    return stop if left <= part_size + part_size // 8 else at + part_size
+
+
 class Pin(NamedTuple):
     """What all answers have to say of the object."""
 
@@ -249,14 +255,15 @@ class StoreObject(RemoteObject):
 
 class FetchedObject(RemoteObject):
     """What is behind the caller's `fetch(start, stop)`, which returns the bytes from `start` to `stop`, or some first
-    ones of them. What it raises passes through.
+    ones of them, and is asked for `most` at a time. What it raises passes through.
     """
 
-    def __init__(self, fetch: Callable[[int, int], Any], size: int | None) -> None:
+    def __init__(self, fetch: Callable[[int, int], Any], size: int | None, most: int) -> None:
         if not is_count(size):
             raise OptionError(f"size={described(size)}: a fetch function needs the object's size, in bytes")
         assert size is not None
         self._fetch = fetch
+        self._most = most
         self.size = size
         self.where = brief(fetch)
 
@@ -299,7 +306,7 @@ class FetchedObject(RemoteObject):
             threads.close()
 
     def _fetched(self, start: int, stop: int) -> bytes:
-        data = self._fetch(start, stop)
+        data = self._fetch(start, part_end(start, stop, self._most))
         try:
             return data if type(data) is bytes else bytes(memoryview(data))
         except TypeError as exc:

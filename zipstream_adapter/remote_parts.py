@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from .parallel import Lease, SharedPool
-from .remote_object import RemoteObject
+from .remote_object import RemoteObject, part_end
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -125,12 +125,6 @@ class PartInMemory(Part):
             return bytes(memoryview(self._data)[first:last])
 
 
-def part_end(at: int, stop: int, part_size: int) -> int:
-    """Where a part that begins at `at` ends: no last one is much shorter than the others."""
-    left = stop - at
-    return stop if left <= part_size + part_size // 8 else at + part_size
-
-
 def windowed(
     source: RemoteObject, start: int, stop: int, window: int, part_size: int, threads: Lease
 ) -> Generator[bytes, None, None]:
@@ -145,10 +139,10 @@ def windowed(
     try:
         with closing(source.chunks(start, at)) as first:
             for chunk in first:
-                taken += len(chunk)
+                yield chunk
+                taken += len(chunk)  # and more is wanted
                 if taken > EAGER:
                     at = _top_up(ahead, source, at, stop, window - 1, part_size, threads)
-                yield chunk
         while ahead or at < stop:
             at = _top_up(ahead, source, at, stop, window, part_size, threads)
             while chunk := ahead[0].take():

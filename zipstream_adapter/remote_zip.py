@@ -17,8 +17,8 @@ from .remote_ahead import TINY, Extents, ReadAhead
 from .remote_directory import (
     LEAST_SUFFIX,
     SUFFIX,
+    ArchiveFile,
     End,
-    EndOfFile,
     check_directory,
     find_end,
     not_an_archive,
@@ -28,6 +28,7 @@ from .remote_member import MemberFile
 from .remote_object import FetchedObject, RemoteObject, StoreObject
 from .remote_parts import range_threads, windowed
 from .remote_store import checked_path, plain, shown, shown_in, store_of
+from .remote_stored import open_stored
 
 PART_SIZE = 1 << 23
 # What zipfile raises where it opens a member, and what it is here.
@@ -37,6 +38,7 @@ _TRANSLATED: tuple[tuple[type[Exception], type[Exception]], ...] = (
     (RuntimeError, EncryptedMemberError),
     (NotImplementedError, UnsupportedMethodError),
 )
+_KEPT = 8  # members that are read by the archive's own file, of which nobody says when they have been
 _ENCRYPTED, _PATCHED, _STRONGLY_ENCRYPTED = 0x0001, 0x0020, 0x0040
 _AES = 99
 _KNOWN = {ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA, 93}  # the last one: Zstandard, from Python 3.14 on
@@ -68,7 +70,7 @@ def open_remote(
             threads are shared by all archives of the process, and end with the last of them.
         part_size: bytes of a part. Of each open member, and of the small ones together, up to `window` parts are held.
         store: an obstore store of the caller's, with its own options.
-        size: bytes of the object, for `fetch`.
+        size: bytes of the object, for `fetch`, which is asked for up to `part_size` at a time.
         suffix_size: bytes, at least 65,633.
         store_options: as obstore takes them; see `store_of`.
 
@@ -118,7 +120,7 @@ class Opening:
         ):
             if not is_count(value, least):
                 raise OptionError(f"{name}={value!r}: give a whole number, {least:,} or more")
-        self.source, self._name = object_of(url, store, size, options)
+        self.source, self._name = object_of(url, store, size, part_size, options)
         self._window = window
         self._part_size = part_size
 
@@ -138,20 +140,23 @@ class Opening:
         """The archive. tail: its last bytes, with the directory."""
         where = self.source.where
         start = self.source.size - len(tail)
-        file = EndOfFile(start, tail, self._name)
+        file = ArchiveFile(start, tail, self._name)
         archive = parsed(RemoteZipFile, file, end, where)
         assert isinstance(archive, RemoteZipFile)
-        file.forget()
-        archive.remote = Remote(self.source, archive.filelist, end.start, self._window, self._part_size)
+        archive.remote = remote = Remote(self.source, archive.filelist, end.start, self._window, self._part_size)
+        file.become(remote.read_at, remote.close)
+        vars(archive)["_filePassed"] = 0  # it is the archive's to close
         return archive
 
 
-def object_of(url: Any, store: Any, size: int | None, options: dict[str, Any]) -> tuple[RemoteObject, str]:
+def object_of(
+    url: Any, store: Any, size: int | None, part_size: int, options: dict[str, Any]
+) -> tuple[RemoteObject, str]:
     """The object that `open_remote` was given, and the name that its ZipFile has."""
     if callable(url):
         if store is not None or options:
             raise OptionError("a fetch function takes neither store= nor options of one")
-        return FetchedObject(url, size), getattr(url, "__qualname__", type(url).__name__)
+        return FetchedObject(url, size, part_size), getattr(url, "__qualname__", type(url).__name__)
     if size is not None:
         raise OptionError(f"size={described(size)}: a store tells the size: it is for a fetch function")
     if store is None:
@@ -174,6 +179,7 @@ class Remote:
         self._infos = infos
         self._directory = directory
         self._files: weakref.WeakSet[MemberFile] = weakref.WeakSet()
+        self._last: dict[int, MemberFile] = {}  # of `read_at`: where their members begin, the latest at the end
         self._lock = threading.Lock()
         # A program may drop the archive and go on with a member: the threads are for both.
         weakref.finalize(self, self.threads.close).atexit = False
@@ -199,10 +205,25 @@ class Remote:
             self._files.add(file)
         return file
 
+    def read_at(self, at: int, size: int) -> bytes:
+        """Up to `size` bytes from byte `at` on. By one thread at a time: zipfile has a lock of its own for that."""
+        extent = self.extents.around(at)
+        if extent is None:
+            end = self._directory if at < self._directory else self.source.size
+            return self.source.read(at, min(at + size, self.extents.after(at), end))
+        file = self._last.pop(extent.start, None)
+        if file is None:
+            file = MemberFile(extent, partial(_chunks, self), self.ahead.member(extent), None)
+        self._last[extent.start] = file  # as the latest
+        while len(self._last) > _KEPT:
+            self._last.pop(next(iter(self._last))).close()
+        file.seek(at)
+        return file.read(size)
+
     def close(self) -> None:
         """End all that is under way."""
         with self._lock:
-            files = list(self._files)
+            files = [*self._files, *self._last.values()]
         for file in files:
             file.close()
         if "ahead" in vars(self):
@@ -246,6 +267,8 @@ class RemoteZipFile(ZipFile):
             fp=file, _lock=threading.RLock(), _fileRefCnt=0, _filePassed=0,
         )  # fmt: skip
         try:
+            if info.compress_type == ZIP_STORED and not info.flag_bits & _ENCRYPTED:
+                return open_stored(file, info, f"{where}: member {info.filename!r}")
             return ZipFile.open(view, info, pwd=pwd)
         except Exception as exc:
             file.close()
@@ -265,8 +288,9 @@ class RemoteZipFile(ZipFile):
 
     def __del__(self) -> None:
         # A member that is still open goes on, as those of a ZipFile do.
-        self.remote = None
-        super().__del__()
+        if isinstance(self.fp, ArchiveFile):
+            self.fp.release()
+        self.fp = None
 
 
 def check_readable(info: ZipInfo, where: str, *, has_password: bool) -> None:
