@@ -22,7 +22,7 @@ from .errors import (
     RemoteError,
     SourceChangedError,
 )
-from .fields import brief, described
+from .fields import described
 from .remote_store import import_obstore, translated, translating
 
 IDLE = 5
@@ -253,6 +253,12 @@ class StoreObject(RemoteObject):
         return result
 
 
+def name_of(function: Any) -> str:
+    """A name of a function, or of the class of something that can be called: its repr might be all its data."""
+    name: str = getattr(function, "__qualname__", "") or type(function).__qualname__
+    return name
+
+
 class FetchedObject(RemoteObject):
     """What is behind the caller's `fetch(start, stop)`, which returns the bytes from `start` to `stop`, or some first
     ones of them, and is asked for `most` at a time. What it raises passes through.
@@ -265,7 +271,7 @@ class FetchedObject(RemoteObject):
         self._fetch = fetch
         self._most = most
         self.size = size
-        self.where = brief(fetch)
+        self.where = f"fetch function {name_of(fetch)!r}"
 
     def tail(self, size: int) -> bytes:
         if not self.size:

@@ -30,6 +30,18 @@ from .fields import brief, described
 
 # Scheme -> obstore's class for it.
 _BUCKETS = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
+_VARIABLES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+_CLIENT_OPTIONS = (
+    "allow_http",
+    "allow_invalid_certificates",
+    "connect_timeout",
+    "proxy_ca_certificate",
+    "proxy_excludes",
+    "proxy_url",
+    "read_timeout",
+    "timeout",
+    "user_agent",
+)
 _SCHEMES = ("s3", "gs", "az", "http", "https", "file")
 # For clients that obstore makes. Its own limit, 30 s for a request with all of its body, is none for large bodies:
 # a read ends where nothing has come for a while, and a write after an hour.
@@ -82,7 +94,7 @@ def store_of(url: str, *, client: Mapping[str, Any] = READING, **options: Any) -
     if parts.scheme == "file":
         return _made(url, obstore.store.LocalStore, *_place_of(url, parts), options)
     options.setdefault("retry_config", RETRIES)
-    options["client_options"] = {**client, **(options.get("client_options") or {})}
+    options["client_options"] = _client(parts.scheme, client, options)
     if parts.scheme in _BUCKETS:
         bucket, path = _key_of(url, parts)
         return _made(url, getattr(obstore.store, _BUCKETS[parts.scheme]), bucket, path, options)
@@ -145,6 +157,8 @@ def translated(exc: Exception, where: str) -> Exception:
         return RangesUnsupportedError(
             f"{where} can be had as a whole only: the server ignores Range. Download it, and open the file"
         )
+    if _answer(text).startswith("416"):
+        return RangesUnsupportedError(f"{where}: the server refuses the bytes that it was asked for: {_answer(text)}")
     for fault in (_of_region, _of_access, _of_connection):
         error = fault(kind, text, where)
         if error is not None:
@@ -265,6 +279,19 @@ def _place_of(url: str, parts: SplitResult) -> tuple[str, str]:
     if not name:
         raise OptionError(f"{shown(url)} names a directory, and no file in it")
     return directory, name
+
+
+def _client(scheme: str, client: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Client options, from all places where obstore takes them.
+
+    Where any are given, it does not look for them in the environment; and a store that has them among the others cannot
+    be pickled.
+    """
+    prefix = _VARIABLES.get(scheme)
+    found = {key: os.environ.get(f"{prefix}_{key.upper()}") for key in _CLIENT_OPTIONS if prefix}
+    known = {key: value for key, value in found.items() if value}
+    given = {key: options.pop(key) for key in _CLIENT_OPTIONS if key in options}
+    return {**client, **known, **given, **(options.get("client_options") or {})}
 
 
 def _authorized(parts: SplitResult, client: Mapping[str, Any]) -> dict[str, Any]:

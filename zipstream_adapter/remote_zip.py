@@ -25,7 +25,7 @@ from .remote_directory import (
     parsed,
 )
 from .remote_member import MemberFile
-from .remote_object import FetchedObject, RemoteObject, StoreObject
+from .remote_object import FetchedObject, RemoteObject, StoreObject, name_of
 from .remote_parts import range_threads, windowed
 from .remote_store import checked_path, plain, shown, shown_in, store_of
 from .remote_stored import open_stored
@@ -156,7 +156,7 @@ def object_of(
     if callable(url):
         if store is not None or options:
             raise OptionError("a fetch function takes neither store= nor options of one")
-        return FetchedObject(url, size, part_size), getattr(url, "__qualname__", type(url).__name__)
+        return FetchedObject(url, size, part_size), name_of(url)
     if size is not None:
         raise OptionError(f"size={described(size)}: a store tells the size: it is for a fetch function")
     if store is None:
