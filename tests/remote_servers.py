@@ -45,7 +45,8 @@ class Objects:
     """
 
     data: dict[str, bytes | tuple[int, Maker]] = field(default_factory=dict)
-    latency: float = 0.0
+    latency: float = 0.0  # seconds before each answer
+    rate: float = 0.0  # bytes a second of each connection; 0: as fast as it goes
     etag: str | None = '"first"'
     dated: bool = True
     conditions: bool = True  # whether If-Match and If-Unmodified-Since are minded
@@ -174,7 +175,10 @@ def _handler(objects: Objects) -> type[BaseHTTPRequestHandler]:
                 cut = objects.drops > 0 and stop - start > objects.drop_after
                 objects.drops -= cut
             end = start + objects.drop_after if cut else stop
+            begun = time.monotonic()
             for at in range(start, end, _PIECE):
+                if objects.rate:
+                    time.sleep(max(0.0, begun + (at - start) / objects.rate - time.monotonic()))
                 piece = make(at, min(end, at + _PIECE))
                 self.wfile.write(piece)
                 with objects.lock:
