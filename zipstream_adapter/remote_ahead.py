@@ -114,6 +114,7 @@ class ReadAhead:
         self._threads = threads
         self._lock = threading.Lock()
         self._parts: list[PartInMemory] = []
+        self._planned = -1  # where the last of those ends that are in order
         self._next = -1  # where the member begins that would be in order
         self._stray = -1  # likewise, after one that was not
         self._in_order = 0
@@ -132,12 +133,15 @@ class ReadAhead:
             self._fetch_ahead()
         if part is None:
             return self._source.read(extent.start, extent.stop) if extent.stop - extent.start <= TINY else None
-        if not begun and (self._window < 2 or not part.start_on(self._threads)):
-            part.run()
         try:
+            if not begun and (self._window < 2 or not part.start_on(self._threads)):
+                part.run()
             return part.read(extent.start, extent.limit) or None
         except BaseException:
-            self._forget(part)
+            with self._lock:
+                if part in self._parts:
+                    self._parts.remove(part)
+            part.drop()  # others may wait for it, and are to fetch what is theirs
             raise
 
     def note_read(self, size: int) -> None:
@@ -152,12 +156,15 @@ class ReadAhead:
             part.drop()
 
     def _find(self, extent: Extent) -> PartInMemory | None:
-        return next((it for it in self._parts if it.start <= extent.start and extent.limit <= it.stop), None)
+        for part in self._parts:
+            if part.start <= extent.start and extent.limit <= part.stop:
+                return part
+        return None
 
     def _follow(self, extent: Extent) -> PartInMemory | None:
         """Note that a member is opened that has not been fetched; a part that begins with it, where it is in order."""
         if extent.start == self._stray != self._next:  # it is another order now
-            self._in_order, self._opened, self._read, self._next = 1, 0, 0, self._stray
+            self._in_order, self._opened, self._read, self._next, self._planned = 1, 0, 0, self._stray, -1
         if extent.start != self._next:
             self._stray = self._extents.past_empty(extent.limit)
             return None
@@ -187,9 +194,7 @@ class ReadAhead:
         reach = self._reach()
         if self._window < 2 or not reach:
             return
-        at = self._next
-        while (known := next((it for it in self._parts if it.start <= at < it.stop), None)) is not None:
-            at = known.stop
+        at = max(self._planned, self._next)
         until = self._next + reach
         # Not before there is room for half a part: else each member would have one of its own.
         while 2 * (until - at) >= min(reach, self._part_size):
@@ -200,7 +205,7 @@ class ReadAhead:
             if not part.start_on(self._threads):
                 self._parts.remove(part)
                 return
-            at = end
+            at = part.stop
 
     def _part(self, start: int, stop: int) -> PartInMemory:
         room = self._part_size * self._window - (stop - start)
@@ -208,9 +213,5 @@ class ReadAhead:
             self._parts.pop(0).drop()
         part = PartInMemory(self._source, start, stop)
         self._parts.append(part)
+        self._planned = stop
         return part
-
-    def _forget(self, part: PartInMemory) -> None:
-        with self._lock:
-            if part in self._parts:
-                self._parts.remove(part)

@@ -73,8 +73,9 @@ async def member_stream(
     """The data of a member, decompressed, on the loop: chunks of up to 1 MiB, as they come, and none ahead of demand
     but the parts that `window` allows.
 
-    The last chunk does not leave before the size and the CRC-32 have been found right. To be closed where it is not
-    iterated to its end (`contextlib.aclosing`): that, and a cancellation, ends what is under way.
+    Each member takes a request of its own, or one for each part: small ones in order come together in `ZipFile.open`
+    only. The last chunk does not leave before the size and the CRC-32 have been found right. To be closed where it is
+    not iterated to its end (`contextlib.aclosing`): that, and a cancellation, ends what is under way.
 
     Args:
         archive: what `open_remote_async` or `open_remote` has returned, which stays open; or what they take, with their

@@ -57,6 +57,11 @@ class MemberFile:
 
     def read(self, size: int | None = -1) -> bytes:
         """The next `size` bytes; fewer only where another member, or the directory, begins."""
+        if size is not None and 0 <= size <= self._chunk_end - self._at and not self.closed:
+            begin = len(self._chunk) - (self._chunk_end - self._at)
+            if begin >= 0:  # all of it is there
+                self._at += size
+                return self._told(bytes(self._chunk[begin : begin + size]))
         left = max(0, self._extent.limit - self._at)
         wanted = left if size is None or size < 0 else min(size, left)
         parts: list[bytes] = []
@@ -71,7 +76,9 @@ class MemberFile:
                     self._end()
         if self.closed:
             raise StreamClosedError("this member, or its archive, has been closed")
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        return self._told(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _told(self, data: bytes) -> bytes:
         if self._on_read is not None:
             self._on_read(len(data))
         return data

@@ -120,8 +120,9 @@ class PartInMemory(Part):
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from `start` to `stop`, which lie in it; fewer only where it was dropped."""
         first, last = start - self.start, stop - self.start
-        self._wait_until(lambda: len(self._data) >= last)
-        with self._moved:
+        if len(self._data) < last:
+            self._wait_until(lambda: len(self._data) >= last)
+        with self._moved:  # what is looked at cannot grow
             return bytes(memoryview(self._data)[first:last])
 
 

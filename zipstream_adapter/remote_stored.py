@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from zipfile import ZipInfo
 
 from .checksum import fastest_crc32
@@ -42,14 +42,37 @@ def header_size(head: bytes, info: ZipInfo, what: str) -> int | None:
 
 def open_stored(file: MemberFile, info: ZipInfo, what: str) -> io.BufferedReader:
     """The data of a member that is stored. file: at its local header."""
-    head = b""
-    while (size := header_size(head, info, what)) is None:
-        wanted = sum(_LOCAL.unpack_from(head)[-2:]) if head else _LOCAL.size
-        more = file.read(wanted)
-        if len(more) < wanted:
-            raise BadArchiveError(f"{what} cannot be read: its local header is cut short")
-        head += more
-    return io.BufferedReader(cast(io.RawIOBase, StoredFile(file, info, what, size)), _BUFFER)
+    head = file.read(_LOCAL.size)
+    if len(head) == _LOCAL.size:
+        head += file.read(sum(_LOCAL.unpack(head)[-2:]))
+    size = header_size(head, info, what)
+    if size is None:
+        raise BadArchiveError(f"{what} cannot be read: its local header is cut short")
+    return io.BufferedReader(StoredFile(file, info, what, size), _BUFFER)
+
+
+def in_memory(data: bytes, info: ZipInfo, what: str) -> BytesFile | None:
+    """The data of a member that is stored, and is all there; None where it is not, or broken.
+
+    data: from its local header on.
+    """
+    begin = header_size(data, info, what)
+    if begin is None or len(data) < begin + info.compress_size:
+        return None
+    stored = data[begin : begin + info.compress_size]
+    if getattr(info, "CRC", None) not in (None, fastest_crc32()(stored, 0)):
+        return None
+    return BytesFile(stored, info.filename)
+
+
+class BytesFile(io.BytesIO):
+    """Data that is there, and right, under a name."""
+
+    mode = "r"
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
 
 
 class StoredFile(io.RawIOBase):

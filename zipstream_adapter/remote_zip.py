@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import weakref
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from .remote_member import MemberFile
 from .remote_object import FetchedObject, RemoteObject, StoreObject, name_of
 from .remote_parts import range_threads, windowed
 from .remote_store import checked_path, plain, shown, shown_in, store_of
-from .remote_stored import open_stored
+from .remote_stored import BytesFile, in_memory, open_stored
 
 PART_SIZE = 1 << 23
 # What zipfile raises where it opens a member, and what it is here.
@@ -178,7 +179,7 @@ class Remote:
         self.threads = range_threads()
         self._infos = infos
         self._directory = directory
-        self._files: weakref.WeakSet[MemberFile] = weakref.WeakSet()
+        self._files: weakref.WeakSet[MemberFile | BytesFile] = weakref.WeakSet()
         self._last: dict[int, MemberFile] = {}  # of `read_at`: where their members begin, the latest at the end
         self._lock = threading.Lock()
         # A program may drop the archive and go on with a member: the threads are for both.
@@ -194,13 +195,17 @@ class Remote:
         """What has been fetched of the members to come."""
         return ReadAhead(self.source, self.extents, self.window, self.part_size, self.threads)
 
-    def open_member(self, info: ZipInfo) -> MemberFile:
-        """The bytes of `info`'s member, from its local header on."""
+    def open_member(self, info: ZipInfo) -> MemberFile | BytesFile:
+        """The bytes of `info`'s member, from its local header on; or all its data, where that is stored, and there."""
         with self._lock:
             extent, ahead = self.extents.of(info), self.ahead
         data = ahead.member(extent)
-        tiny = extent.limit - extent.start <= TINY  # those count when they are opened
-        file = MemberFile(extent, partial(_chunks, self), data, None if tiny else ahead.note_read)
+        tiny = extent.limit - extent.start <= TINY  # those count as read when they are opened
+        file: MemberFile | BytesFile | None = None
+        if tiny and data and info.compress_type == ZIP_STORED and not info.flag_bits & _ENCRYPTED:
+            file = in_memory(data, info, f"{self.source.where}: member {info.filename!r}")
+        if file is None:
+            file = MemberFile(extent, partial(_chunks, self), data, None if tiny else ahead.note_read)
         with self._lock:
             self._files.add(file)
         return file
@@ -261,6 +266,8 @@ class RemoteZipFile(ZipFile):
         # zipfile reads what its archive's file has at the member's place. Of that file all members share one position
         # and one lock, and so would wait for one another's requests: each gets a view of the archive with its own.
         file = self.remote.open_member(info)
+        if isinstance(file, BytesFile):
+            return io.BufferedReader(file)
         view = ZipFile.__new__(ZipFile)
         vars(view).update(
             {key: value for key, value in vars(self).items() if key != "remote"},
