@@ -2,7 +2,8 @@
 
 A program that reads thousands of small members one after another would wait for as many answers. So those that lie
 behind one another, and are opened in that order, come several at a time: from the third on, and as many bytes ahead as
-have been read that way. What is opened out of order comes by itself, and nothing beside it.
+have been read that way, but at least 64 KiB, which take no time. What is opened out of order comes by itself, and
+nothing beside it.
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ class ReadAhead:
         """How many bytes may be fetched ahead now."""
         if self._in_order < _IN_ORDER or 2 * self._read < self._opened:
             return 0
-        return min(self._read, self._part_size * max(1, self._window - 1))
+        return min(max(TINY, self._read), self._part_size * max(1, self._window - 1))
 
     def _fetch_ahead(self) -> None:
         """With threads to do it, have the next parts begun before their members are asked for."""
