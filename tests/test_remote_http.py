@@ -265,6 +265,29 @@ def test_what_is_skipped_or_given_up_is_not_fetched(server: Objects) -> None:
     assert len(server.asked) == 4  # one each: no parts ahead of what is not read
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_parts_that_are_under_way_end_with_the_member(asynchronous: bool) -> None:
+    size = 100 * MIB
+    with serving(big=_large(size)) as server:
+        server.rate = 4e6
+        if asynchronous:
+            archive = await open_remote_async(server.url + "big")
+            chunks = member_stream(archive, "large")
+            got = 0
+            while got < MIB:
+                got += len(await anext(chunks))
+            assert server.open == 4
+            await chunks.aclose()
+        else:
+            archive = open_remote(server.url + "big")
+            with archive.open("large") as member:
+                member.read(MIB)
+                assert server.open == 4
+        archive.close()
+        _wait_for_the_end(server)
+        assert server.sent < 20 * MIB  # and not the four parts, of 8 MiB each
+
+
 async def test_giving_up_on_an_event_loop_ends_the_requests() -> None:
     size = 200 * MIB
     with serving(big=_large(size)) as server:

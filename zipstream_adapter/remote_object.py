@@ -185,20 +185,16 @@ class StoreObject(RemoteObject):
     def chunks(self, start: int, stop: int) -> Generator[bytes, None, None]:
         state = _Resuming(self.where, start, stop)
         while state:
-            result = self._get((state.at, stop))
             broken: Exception | None = None
-            body = result.stream(min_chunk_size=CHUNK)
-            while True:
-                try:
-                    chunk = next(body, b"")
-                except Exception as exc:
-                    broken = self._refuse_unless_broken(exc)
-                    break
-                if not chunk:
-                    break
-                state.take(chunk)
-                yield chunk
-            del body, result  # which ends a request that is under way
+            body = self._get((state.at, stop)).stream(min_chunk_size=CHUNK)
+            try:
+                while chunk := next(body, b""):
+                    state.take(chunk)
+                    yield chunk
+            except self._obstore.exceptions.BaseError as exc:
+                broken = self._refuse_unless_broken(exc)
+            finally:
+                del body  # which ends a request that is under way; a traceback would keep it
             time.sleep(state.ended(broken))
 
     async def achunks(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
@@ -206,20 +202,16 @@ class StoreObject(RemoteObject):
 
         state = _Resuming(self.where, start, stop)
         while state:
-            result = await self._aget((state.at, stop))
             broken: Exception | None = None
-            body = result.stream(min_chunk_size=CHUNK)
-            while True:
-                try:
-                    chunk = await anext(body, b"")
-                except Exception as exc:
-                    broken = self._refuse_unless_broken(exc)
-                    break
-                if not chunk:
-                    break
-                state.take(chunk)
-                yield chunk
-            del body, result
+            body = (await self._aget((state.at, stop))).stream(min_chunk_size=CHUNK)
+            try:
+                while chunk := await anext(body, b""):
+                    state.take(chunk)
+                    yield chunk
+            except self._obstore.exceptions.BaseError as exc:
+                broken = self._refuse_unless_broken(exc)
+            finally:
+                del body
             await asyncio.sleep(state.ended(broken))
 
     def _options(self, wanted: Any) -> dict[str, Any]:

@@ -63,6 +63,7 @@ _CREDENTIALS = re.compile(
 def import_obstore() -> Any:
     """The library, imported now; an ImportError that names the extra, where it is not installed."""
     try:
+        importlib.import_module("obstore.exceptions")
         importlib.import_module("obstore.store")
         return importlib.import_module("obstore")
     except ImportError as exc:

@@ -288,10 +288,8 @@ class RemoteZipFile(ZipFile):
 
     def close(self) -> None:
         """Close the archive, and the members that are open."""
-        remote, self.remote = self.remote, None
-        super().close()
-        if remote is not None:
-            remote.close()
+        self.remote = None
+        super().close()  # which closes its file, and that all the rest
 
     def __del__(self) -> None:
         # A member that is still open goes on, as those of a ZipFile do.
