@@ -88,7 +88,7 @@ class Objects:
 def serving(**data: bytes | tuple[int, Maker]) -> Iterator[Objects]:
     """Serve `data` under ``url + name``."""
     objects = Objects({f"/{name}": value for name, value in data.items()})
-    server = _Server(("127.0.0.1", 0), _handler(objects))
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"objects": objects}))
     objects.url = f"http://127.0.0.1:{server.server_port}/"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -109,94 +109,92 @@ class _Server(ThreadingHTTPServer):
         """Clients may go."""
 
 
-def _handler(objects: Objects) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = 1 << 16
+class _Handler(BaseHTTPRequestHandler):
+    objects: Objects
+    protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
 
-        def do_HEAD(self) -> None:
-            self.do_GET()
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
-        def do_GET(self) -> None:
-            headers = {key.lower(): value for key, value in self.headers.items()}
-            condition = headers.get("if-match") or headers.get("if-unmodified-since", "")
-            asked = Asked(self.command, self.path, headers.get("range", ""), condition, headers)
-            with objects.lock:
-                objects.asked.append(asked)
-                objects.open += 1
-                objects.most = max(objects.most, objects.open)
-                status = objects.failures.pop(0) if objects.failures else objects.status
-            try:
-                if objects.before is not None:
-                    objects.before(asked)
-                time.sleep(objects.latency)
-                self._answer(asked, status)
-            except ConnectionError:
-                self.close_connection = True
-            finally:
-                with objects.lock:
-                    objects.open -= 1
+    def do_GET(self) -> None:
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        condition = headers.get("if-match") or headers.get("if-unmodified-since", "")
+        asked = Asked(self.command, self.path, headers.get("range", ""), condition, headers)
+        with self.objects.lock:
+            self.objects.asked.append(asked)
+            self.objects.open += 1
+            self.objects.most = max(self.objects.most, self.objects.open)
+            status = self.objects.failures.pop(0) if self.objects.failures else self.objects.status
+        try:
+            if self.objects.before is not None:
+                self.objects.before(asked)
+            time.sleep(self.objects.latency)
+            self._answer(asked, status)
+        except ConnectionError:
+            self.close_connection = True
+        finally:
+            with self.objects.lock:
+                self.objects.open -= 1
 
-        def _answer(self, asked: Asked, status: int) -> None:
-            path = asked.path.partition("?")[0]
-            if status or path not in objects.data:
-                self._send(status or 404, objects.body, objects.more_headers)
+    def _answer(self, asked: Asked, status: int) -> None:
+        path = asked.path.partition("?")[0]
+        if status or path not in self.objects.data:
+            self._send(status or 404, self.objects.body, self.objects.more_headers)
+            return
+        size, make = self.objects.range_of(path)
+        if self.objects.conditions and asked.condition not in ("", self.objects.etag, DATE):
+            self._send(412, b"", {})
+            return
+        start, stop = 0, size
+        headers = {"Last-Modified": DATE} if self.objects.dated else {}
+        if self.objects.etag:
+            headers["ETag"] = self.objects.etag
+        wanted = asked.range.removeprefix("bytes=")
+        if wanted and self.objects.ranges and (self.objects.suffixes or not wanted.startswith("-")):
+            first, _, last = wanted.partition("-")
+            start = int(first) if first else max(0, size - int(last))
+            stop = min(size, int(last) + 1) if first and last else size
+            if start >= stop:
+                self._send(416, b"", {"Content-Range": f"bytes */{size}"})
                 return
-            size, make = objects.range_of(path)
-            if objects.conditions and asked.condition not in ("", objects.etag, DATE):
-                self._send(412, b"", {})
-                return
-            start, stop = 0, size
-            headers = {"Last-Modified": DATE} if objects.dated else {}
-            if objects.etag:
-                headers["ETag"] = objects.etag
-            wanted = asked.range.removeprefix("bytes=")
-            if wanted and objects.ranges and (objects.suffixes or not wanted.startswith("-")):
-                first, _, last = wanted.partition("-")
-                start = int(first) if first else max(0, size - int(last))
-                stop = min(size, int(last) + 1) if first and last else size
-                if start >= stop:
-                    self._send(416, b"", {"Content-Range": f"bytes */{size}"})
-                    return
-                headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-            self.send_response(206 if "Content-Range" in headers else 200)
-            for key, value in headers.items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(stop - start))
-            self.end_headers()
-            if self.command != "HEAD":
-                self._body(make, start, stop)
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        self.send_response(206 if "Content-Range" in headers else 200)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(stop - start))
+        self.end_headers()
+        if self.command != "HEAD":
+            self._body(make, start, stop)
 
-        def _body(self, make: Maker, start: int, stop: int) -> None:
-            with objects.lock:
-                cut = objects.drops > 0 and stop - start > objects.drop_after
-                objects.drops -= cut
-            end = start + objects.drop_after if cut else stop
-            begun = time.monotonic()
-            for at in range(start, end, _PIECE):
-                if objects.rate:
-                    time.sleep(max(0.0, begun + (at - start) / objects.rate - time.monotonic()))
-                piece = make(at, min(end, at + _PIECE))
-                self.wfile.write(piece)
-                with objects.lock:
-                    objects.sent += len(piece)
-            self.wfile.flush()
-            if cut:
-                self.close_connection = True
+    def _body(self, make: Maker, start: int, stop: int) -> None:
+        with self.objects.lock:
+            cut = self.objects.drops > 0 and stop - start > self.objects.drop_after
+            self.objects.drops -= cut
+        end = start + self.objects.drop_after if cut else stop
+        begun = time.monotonic()
+        for at in range(start, end, _PIECE):
+            if self.objects.rate:
+                time.sleep(max(0.0, begun + (at - start) / self.objects.rate - time.monotonic()))
+            piece = make(at, min(end, at + _PIECE))
+            self.wfile.write(piece)
+            with self.objects.lock:
+                self.objects.sent += len(piece)
+        self.wfile.flush()
+        if cut:
+            self.close_connection = True
 
-        def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-            self.send_response(status)
-            for key, value in headers.items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-    return Handler
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 def s3_environment(port: int) -> dict[str, str]:

@@ -7,7 +7,6 @@ import time
 import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ import pytest
 from zipstream_adapter import Entry, async_stream_zip, stream_zip
 from zipstream_adapter.errors import (
     BadArchiveError,
-    OptionError,
     RangesUnsupportedError,
     RemoteConnectionError,
     RemoteError,
@@ -28,7 +26,7 @@ from zipstream_adapter.remote import member_stream, open_remote, open_remote_asy
 from .remote_archives import MIB, archive_of, members_of, noise
 from .remote_servers import DATE, Objects, serving
 
-stores: Any = pytest.importorskip("obstore.store", reason="needs the extra 's3'")
+pytest.importorskip("obstore", reason="needs the extra 's3'")
 
 SIZES = (11 * MIB, 40 * MIB, 12 * MIB)
 # A user, a password and a signature, of which none may be in an error.
@@ -340,32 +338,6 @@ def test_threads_each_with_their_own_members(server: Objects) -> None:
         for thread in threads:
             thread.join()
     assert not wrong
-
-
-def test_a_file_by_its_url(tmp_path: Path) -> None:
-    path = tmp_path / "a b%20ü#?.zip"
-    path.write_bytes(archive_of((300_000, 100)))
-    with open_remote(path.as_uri()) as archive:
-        assert archive.read("0.bin") == noise(300_000)
-        path.write_bytes(archive_of((300_001, 100)))
-        with pytest.raises(SourceChangedError):
-            archive.read("0.bin")
-
-
-def test_a_store_of_the_callers(tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(archive_of((300_000, 100)))
-    with open_remote("a.zip", store=stores.LocalStore(prefix=tmp_path)) as archive:
-        assert archive.read("0.bin") == noise(300_000)
-    with pytest.raises(RemoteNotFoundError, match=r"'b\.zip' in LocalStore does not exist"):
-        open_remote("b.zip", store=stores.LocalStore(prefix=tmp_path))
-    store = stores.MemoryStore()
-    store.put("dir/a.zip", archive_of((5,)))
-    with open_remote("dir/a.zip", store=store) as archive:
-        assert archive.read("0.bin") == noise(5)
-    with pytest.raises(OptionError, match="region"):
-        open_remote("a.zip", store=store, region="here")
-    with pytest.raises(OptionError, match="cannot name"):
-        open_remote("a//b.zip", store=store)
 
 
 async def test_a_loop_is_free_while_a_server_takes_its_time(server: Objects) -> None:

@@ -83,6 +83,19 @@ async def test_a_member_on_an_event_loop_and_a_copy_of_another(port: int) -> Non
     assert b"".join([chunk async for chunk in at_once]) == members["1.bin"]
 
 
+def test_boto3_under_a_fetch_function(port: int) -> None:
+    client, place = _client(port), {"Bucket": "bucket", "Key": "dir/a b%20ü#?.zip"}
+    head = client.head_object(**place)
+
+    def fetch(start: int, stop: int) -> bytes:
+        got = client.get_object(**place, Range=f"bytes={start}-{stop - 1}", IfMatch=head["ETag"])
+        data: bytes = got["Body"].read()
+        return data
+
+    with open_remote(fetch, size=head["ContentLength"]) as archive:
+        assert archive.read("0.bin") == noise(SIZES[0], 0)
+
+
 def test_what_is_not_there(port: int) -> None:
     with pytest.raises(RemoteNotFoundError, match=r"'s3://bucket/none\.zip' does not exist: 404"):
         open_remote("s3://bucket/none.zip", **endpoint(port))

@@ -10,8 +10,17 @@ from typing import Any
 
 import pytest
 
-from zipstream_adapter.errors import OptionError, RemoteError, RemoteNotFoundError, RemotePermissionError
+from zipstream_adapter.errors import (
+    OptionError,
+    RemoteError,
+    RemoteNotFoundError,
+    RemotePermissionError,
+    SourceChangedError,
+)
+from zipstream_adapter.remote import open_remote
 from zipstream_adapter.remote_store import READING, plain, shown, shown_in, store_of, translated
+
+from .remote_archives import archive_of, noise
 
 obstore: Any = pytest.importorskip("obstore", reason="needs the extra 's3'")
 KEYS: dict[str, Any] = {"access_key_id": "id", "secret_access_key": "secret"}
@@ -155,3 +164,29 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
         check=True,
     )
     assert "install the extra 's3' (pip install 'zipstream-adapter[s3]')" in done.stdout
+
+
+def test_a_file_by_its_url(tmp_path: Path) -> None:
+    path = tmp_path / "a b%20ü#?.zip"
+    path.write_bytes(archive_of((300_000, 100)))
+    with open_remote(path.as_uri()) as archive:
+        assert archive.read("0.bin") == noise(300_000)
+        path.write_bytes(archive_of((300_001, 100)))
+        with pytest.raises(SourceChangedError):
+            archive.read("0.bin")
+
+
+def test_a_store_of_the_callers(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(archive_of((300_000, 100)))
+    with open_remote("a.zip", store=obstore.store.LocalStore(prefix=tmp_path)) as archive:
+        assert archive.read("0.bin") == noise(300_000)
+    with pytest.raises(RemoteNotFoundError, match=r"'b\.zip' in LocalStore does not exist"):
+        open_remote("b.zip", store=obstore.store.LocalStore(prefix=tmp_path))
+    store = obstore.store.MemoryStore()
+    store.put("dir/a.zip", archive_of((5,)))
+    with open_remote("dir/a.zip", store=store) as archive:
+        assert archive.read("0.bin") == noise(5)
+    with pytest.raises(OptionError, match="region"):
+        open_remote("a.zip", store=store, region="here")
+    with pytest.raises(OptionError, match="cannot name"):
+        open_remote("a//b.zip", store=store)
