@@ -74,6 +74,11 @@ class BytesFile(io.BytesIO):
         super().__init__(data)
         self.name = name
 
+    def seek(self, offset: int, whence: int = 0) -> int:
+        size = self.getbuffer().nbytes
+        at = offset + {0: 0, 1: self.tell(), 2: size}[whence]
+        return super().seek(min(max(0, at), size))  # as zipfile has it
+
 
 class StoredFile(io.RawIOBase):
     """The data of a stored member. Its CRC-32 is checked where it is read from its beginning to its end."""
