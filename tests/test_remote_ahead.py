@@ -56,11 +56,11 @@ def test_members_out_of_order_are_fetched_each_by_itself(window: int) -> None:
     archive.close()
 
 
-def test_what_comes_ahead_is_no_more_than_has_been_read() -> None:
+def test_what_comes_ahead_is_no_more_than_twice_what_has_been_read() -> None:
     archive, fetch = opened(archive_of((1000,) * 5000), 4)
     for count, name in enumerate(archive.namelist()[:600], 1):
         archive.read(name)
-        assert fetch.bytes <= 2 * count * 1100 + 70_000
+        assert fetch.bytes <= 3 * count * 1200 + 270_000
     archive.close()
 
 

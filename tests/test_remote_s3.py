@@ -147,6 +147,14 @@ def test_access_that_is_refused() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_credentials_that_have_expired() -> None:
+    with serving() as server:
+        server.status = 400
+        server.body = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+        with pytest.raises(RemotePermissionError, match="access was refused: 400 Bad Request: ExpiredToken"):
+            open_remote("s3://bucket/key", endpoint=server.url.rstrip("/"), **OPTIONS)
+
+
 def test_the_command_line(port: int, tmp_path: Path) -> None:
     import os
 

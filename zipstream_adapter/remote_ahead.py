@@ -1,9 +1,9 @@
 """Which bytes of an archive a member needs, and which small members come together in one request.
 
 A program that reads thousands of small members one after another would wait for as many answers. So those that lie
-behind one another, and are opened in that order, come several at a time: from the third on, and as many bytes ahead as
-have been read that way, but at least 64 KiB, which take no time. What is opened out of order comes by itself, and
-nothing beside it.
+behind one another, and are opened in that order, come several at a time: from the third on, and twice as many bytes
+ahead as have been read that way, but at least 256 KiB, which take little longer than the answer. What is opened out of
+order comes by itself, and nothing beside it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .remote_parts import PartInMemory
 # Bytes of a member, with its header, up to which others can come with it; and up to which it is fetched when it is
 # opened, before it is known whether it will be read.
 SMALL, TINY = 1 << 20, 1 << 16
+_LEAST_AHEAD = 1 << 18
 _IN_ORDER = 3  # members that have to be opened in order before others come with the next
 _LOCAL_HEADER = 30
 # A local header's extra can be longer than its row in the directory has it. Bytes that are fetched for that: of the
@@ -188,7 +189,7 @@ class ReadAhead:
         """How many bytes may be fetched ahead now."""
         if self._in_order < _IN_ORDER or 2 * self._read < self._opened:
             return 0
-        return min(max(TINY, self._read), self._part_size * max(1, self._window - 1))
+        return min(max(_LEAST_AHEAD, 2 * self._read), self._part_size * max(1, self._window - 1))
 
     def _fetch_ahead(self) -> None:
         """With threads to do it, have the next parts begun before their members are asked for."""

@@ -61,7 +61,7 @@ def open_remote(
     Opening it takes one request, of the last `suffix_size` bytes; a second one only where the directory is longer.
     A member that is read takes one, of its header and data together, or one for each `part_size`. Small ones (up to
     1 MiB) that are opened one after another, in the order in which they lie, come several to a request: from the third
-    on, and as many bytes ahead as have been read so (at least 64 KiB). Nothing else is fetched that is not read.
+    on, and twice as many bytes ahead as have been read so (at least 256 KiB). Nothing else is fetched that is not read.
 
     Args:
         url: as of `store_of`: ``s3://bucket/key``, ``gs://``, ``az://``, ``http(s)://``, ``file://``. Or, with `store`,
