@@ -191,8 +191,9 @@ async def _windowed(
     finally:
         for part in ahead:
             part.task.cancel()
-        for part in ahead:
-            await settled(part.task)
+        cancelled = [await settled(part.task) for part in ahead]
+        for error in filter(None, cancelled):
+            raise error
 
 
 class _Part:
@@ -224,5 +225,7 @@ class _Part:
             if not self._chunks:
                 await self._moved.wait()
             if not self._chunks:  # it has ended, but for its last step
-                await settled(self.task)
+                stop = await settled(self.task)
+                if stop is not None:
+                    raise stop
         return self._chunks.popleft()
