@@ -7,6 +7,7 @@ Prints as JSON the seconds, and how many members and bytes were read, and stops 
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
@@ -29,7 +30,7 @@ def ours(url: str, **options: Any) -> Opened:
 
 @contextmanager
 def fsspec_http(url: str, **options: Any) -> Opened:
-    import fsspec  # type: ignore[import-not-found, unused-ignore]
+    fsspec: Any = importlib.import_module("fsspec")
 
     with fsspec.open(url, **options) as file, zipfile.ZipFile(file) as archive:
         yield archive
@@ -37,7 +38,7 @@ def fsspec_http(url: str, **options: Any) -> Opened:
 
 @contextmanager
 def s3fs(url: str) -> Opened:
-    import s3fs as library  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    library: Any = importlib.import_module("s3fs")
 
     endpoint, _, key = url.partition("/bucket/")
     files = library.S3FileSystem(
@@ -49,9 +50,8 @@ def s3fs(url: str) -> Opened:
 
 @contextmanager
 def remotezip(url: str) -> Opened:
-    from remotezip import RemoteZip  # type: ignore[import-not-found, unused-ignore]
-
-    with RemoteZip(url) as archive:
+    library: Any = importlib.import_module("remotezip")
+    with library.RemoteZip(url) as archive:
         yield archive
 
 
