@@ -17,7 +17,7 @@ import os
 from obstore.store import S3Store
 
 from zipstream_adapter import ZipLayout
-from zipstream_adapter.store_entries import walk_store
+from zipstream_adapter.remote import walk_store
 from zipstream_adapter.web import Download, Request, wsgi_app
 
 STORE = S3Store(os.environ["BUCKET"])

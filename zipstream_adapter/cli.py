@@ -1,4 +1,4 @@
-"""The command line: paths go in, an archive streams to a file or to standard output."""
+"""The command line: paths go in, an archive streams to a file or to standard output. `cli_remote` reads archives."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import signal
 import stat
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, get_args
 
+from . import cli_remote
 from .dates import date_of
 from .engines import Engine
 from .entry import Entry
@@ -27,11 +29,11 @@ FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv` (default: the process's own arguments); returns its exit status."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    work = partial(cli_remote.run, argv) if cli_remote.is_command(argv) else partial(_run, _parser().parse_args(argv))
     _unwind_on_signals()
     try:
-        _run(arguments)
+        work()
     except BrokenPipeError:
         return PIPE_CLOSED  # whoever read from us has gone: nothing can be said to it
     except KeyboardInterrupt:
@@ -45,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="zipstream-adapter",
         description="Stream files and directories into a zip archive while it is being made.",
+        epilog=cli_remote.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a file, or a directory with all that is in it")
     parser.add_argument(

@@ -8,7 +8,9 @@ names the entry. Everything else is one of these; each leaf also is the built-in
     ├── EntryError (ValueError)                 an entry that cannot become a member
     │   ├── UnsafeNameError                     a name that could not be stored, or could climb out
     │   ├── DuplicateNameError                  a name taken already, or a file where a directory stands
-    │   ├── BadArchiveError (BadZipFile)        an archive, or a member of it, that cannot be copied from
+    │   ├── BadArchiveError (BadZipFile)        an archive, or a member of it, that cannot be read
+    │   ├── EncryptedMemberError (RuntimeError)  a member to be read without its password, or with another
+    │   ├── UnsupportedMethodError (NotImplementedError)  a member that cannot be decompressed here
     │   ├── NotAFileError (OSError)             a directory, socket, device or pipe given as data
     │   └── UnsafeLinkError (OSError)           a followed link that leaves the root, or loops
     ├── EntryTypeError (TypeError)              an item, source or chunk of a type that is not data
@@ -34,6 +36,7 @@ __all__ = [
     "BadArchiveError",
     "CRC32MismatchError",
     "DuplicateNameError",
+    "EncryptedMemberError",
     "EntryError",
     "EntryTypeError",
     "IntegrityError",
@@ -52,6 +55,7 @@ __all__ = [
     "StreamStateError",
     "UnsafeLinkError",
     "UnsafeNameError",
+    "UnsupportedMethodError",
     "Zip64RequiredError",
     "ZipStreamError",
 ]
@@ -78,7 +82,15 @@ class DuplicateNameError(EntryError):
 
 
 class BadArchiveError(EntryError, BadZipFile):
-    """An archive that a member is to be copied from is none, or is broken there."""
+    """An archive that is read, or that a member is to be copied from, is none, or is broken there."""
+
+
+class EncryptedMemberError(EntryError, RuntimeError):
+    """A member of a remote archive is encrypted, and its password was not given, or is another."""
+
+
+class UnsupportedMethodError(EntryError, NotImplementedError):
+    """A member of a remote archive is compressed, or encrypted, in a way that cannot be read here."""
 
 
 class NotAFileError(EntryError, OSError):

@@ -47,9 +47,11 @@ class SharedPool:
     being made has a pool of its own.
     """
 
-    def __init__(self, name: str, size: Callable[[], int]) -> None:
+    def __init__(self, name: str, size: Callable[[], int], *, waits: bool = True) -> None:
+        """waits: whether the last to give them back waits for what they are at."""
         self._name = name
         self._size = size
+        self._waits = waits
         self._lock = threading.RLock()
         self._executor: Executor | None = None
         self.leases = 0  # archives that have asked for the threads and not given them back
@@ -79,7 +81,8 @@ class SharedPool:
         if executor is not None:
             # A thread of the pool itself may be collecting a dropped stream as garbage: it cannot wait for itself.
             # What is still queued is nobody's any more.
-            executor.shutdown(wait=not threading.current_thread().name.startswith(self._name), cancel_futures=True)
+            waits = self._waits and not threading.current_thread().name.startswith(self._name)
+            executor.shutdown(wait=waits, cancel_futures=True)
 
     def _forget(self) -> None:
         """In a forked child, where no thread has come along, and the lock may have been held by one."""

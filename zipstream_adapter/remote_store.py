@@ -55,14 +55,17 @@ _STATUS = re.compile(r"non-2xx status code: (\d{3}(?: [A-Za-z' -]+)?)")
 _CODE, _SAID = re.compile(r"<Code>([\w.-]{1,80})</Code>"), re.compile(r"<Message>([^<]{1,300})</Message>")
 _REGION = re.compile(r"<Region>([\w-]{1,40})</Region>|expecting '([\w-]{1,40})'")
 _CAUSE = re.compile(r'(?:message|error): "([^"]{1,200})"')
+# Where obstore looks for credentials when it was given none; and what S3 says, under another status, of some it got.
 _CREDENTIALS = re.compile(
-    r"169\.254\.|token request|/computeMetadata/|MissingAccessKeyId|MissingSecretAccessKey|MissingAccount|[Cc]redential"
+    r"169\.254\.|token request|/computeMetadata/|MissingAccessKeyId|MissingSecretAccessKey|MissingAccount"
 )
+_REFUSED = re.compile(r"<Code>(ExpiredToken|InvalidToken|TokenRefreshRequired)</Code>")
 
 
 def import_obstore() -> Any:
     """The library, imported now; an ImportError that names the extra, where it is not installed."""
     try:
+        importlib.import_module("obstore.exceptions")
         importlib.import_module("obstore.store")
         return importlib.import_module("obstore")
     except ImportError as exc:
@@ -191,7 +194,7 @@ def _of_region(kind: str, text: str, where: str) -> Exception | None:
 
 
 def _of_access(kind: str, text: str, where: str) -> Exception | None:
-    if kind in ("PermissionDeniedError", "UnauthenticatedError"):
+    if kind in ("PermissionDeniedError", "UnauthenticatedError") or _REFUSED.search(text):
         return RemotePermissionError(f"{where}: access was refused: {_answer(text)}")
     if kind == "GenericError" and _CREDENTIALS.search(text):
         return RemotePermissionError(
