@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import io
+import os
 import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.buckets import BUCKET, KEYS, Bucket, need_obstore, serving
 from tests.oracles import seven_zip_with
 from zipstream_adapter import Entry, async_stream_zip, stream_zip
 
@@ -30,8 +34,17 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(code: str, place: Path) -> bytes:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=place, capture_output=True, timeout=60)
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    need_obstore()
+    with serving() as made:
+        yield made
+
+
+def run(code: str, place: Path, **variables: str) -> bytes:
+    command = [sys.executable, "-W", "error", "-c", code]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, cwd=place, capture_output=True, timeout=60, env=environment)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
@@ -125,8 +138,38 @@ def test_layouts(place: Path) -> None:
     assert zipfile.ZipFile(place / "photos.zip").testzip() is None
 
 
+def variables_of(bucket: Bucket) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": bucket.url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": KEYS["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": KEYS["secret_access_key"],
+    }
+
+
+def test_read_by_ranges(place: Path, bucket: Bucket) -> None:
+    archive = stream_zip([place / "report.txt", ("large", bytes(1 << 20))]).read()
+    bucket.client().put_object(Bucket=BUCKET, Key="released.zip", Body=archive)
+    said = run(blocks("python")[10], place, **variables_of(bucket)).decode().splitlines()
+    assert said == ["['report.txt', 'large']", r"b'a report\n'"]
+
+
+def test_into_a_bucket_and_out_of_one(place: Path, bucket: Bucket) -> None:
+    for name in ("photos/1.jpg", "photos/sea/2.jpg"):
+        bucket.client().put_object(Bucket=BUCKET, Key=name, Body=name.encode() * 1000)
+    run(blocks("python")[11], place, **variables_of(bucket))
+    backup = zipfile.ZipFile(io.BytesIO(bucket.read("backup.zip")))
+    assert backup.testzip() is None
+    assert backup.namelist() == ["sea/1.jpg"]
+    for archive in (zipfile.ZipFile(place / "photos.zip"), zipfile.ZipFile(io.BytesIO(bucket.read("all.zip")))):
+        assert archive.namelist() == ["1.jpg", "sea/2.jpg"]
+        assert archive.read("1.jpg") == b"photos/1.jpg" * 1000
+    assert bucket.unfinished() == []
+
+
 def test_no_python_block_is_left_out() -> None:
-    assert len(blocks("python")) == 10
+    assert len(blocks("python")) == 12
 
 
 def test_quick_start_is_two_lines_and_the_second_runs_the_tests() -> None:

@@ -17,6 +17,7 @@ from zipstream_adapter.errors import BadArchiveError, EntryTypeError
 from zipstream_adapter.remote import member_stream, open_remote, open_remote_async
 from zipstream_adapter.remote_decoding import STEP
 
+from .oracles import need_zstd
 from .remote_archives import MIB, Fetch, archive_of, members_of, noise
 
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
@@ -40,6 +41,27 @@ async def test_members_come_as_zipfile_reads_them(method: int, window: int) -> N
         assert await read(archive, name) == expected
         assert await read(archive, archive.getinfo(name)) == expected
         assert archive.read(name) == expected
+    archive.close()
+
+
+@pytest.mark.parametrize("window", [1, 4])
+async def test_zstandard(window: int) -> None:
+    library = need_zstd()
+    contents = {f"{size}": noise(size, size) + bytes(size) for size in (0, 1, 1 << 16, 1 << 17, 1 << 18, 3 * MIB)}
+    data = noise(700_000, 1)
+    frames = library.compress(data[:300_000]) + b"\x50\x2a\x4d\x18\3\0\0\0abc" + library.compress(data[300_000:])
+    entries: list[Any] = [Entry(name, content, compression="zstd") for name, content in contents.items()]
+    entries.append(Entry.raw("frames", frames, compression=93, size=len(data), crc32=zlib.crc32(data)))
+    made = stream_zip(entries).read()
+    archive, _ = await opened(made, window=window, part_size=1 << 16)
+    for name, expected in {**contents, "frames": data}.items():
+        assert await read(archive, name) == expected
+    archive.close()
+    cut = bytearray(made)
+    cut[len(made) // 2] ^= 0xFF
+    archive, _ = await opened(bytes(cut))
+    with pytest.raises(BadArchiveError):
+        await read(archive, str(3 * MIB))
     archive.close()
 
 

@@ -80,7 +80,8 @@ async def member_stream(
     Args:
         archive: what `open_remote_async` or `open_remote` has returned, which stays open; or what they take, with their
             `options`, which is closed at the end.
-        member: its name, or its ZipInfo. What is compressed by other than deflate, bzip2 and lzma is refused.
+        member: its name, or its ZipInfo. What is compressed by other than deflate, bzip2, lzma
+            and zstd (extra ``zstd``) is refused.
 
     Raises: as `open_remote`; EntryError where there is no such member; EncryptedMemberError for an encrypted one.
     """

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipInfo
 
 from .checksum import fastest_crc32
+from .compress import ZIP_ZSTANDARD
 from .errors import BadArchiveError, UnsupportedMethodError
+from .zstd import zstd_library
 
 # Bytes that a step makes, at most: what little data can become is bounded by nothing else.
 STEP = 1 << 20
@@ -156,6 +158,24 @@ class _Lzma:
         return self._inner.take(most) if self._inner is not None else b""
 
 
+class _Zstd(_Library):
+    """Frames behind one another (RFC 8878 section 3), such as hold data, or nothing."""
+
+    def __init__(self) -> None:
+        self._make: Callable[[], Any] = zstd_library().ZstdDecompressor
+        super().__init__(self._make())
+
+    def take(self, most: int) -> bytes:
+        while True:
+            out = super().take(most)
+            if out or not self._raw.eof:
+                return out
+            rest = self._raw.unused_data + self._data
+            if not rest:
+                return b""
+            self._raw, self._data = self._make(), rest
+
+
 def _bzip2() -> _Library:
     import bz2
 
@@ -167,4 +187,5 @@ _DECODERS: dict[int, Callable[[], _Raw]] = {
     ZIP_DEFLATED: _Deflated,
     ZIP_BZIP2: _bzip2,
     ZIP_LZMA: _Lzma,
+    ZIP_ZSTANDARD: _Zstd,
 }
