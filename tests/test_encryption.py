@@ -456,6 +456,10 @@ def test_no_password_shows() -> None:
         with pytest.raises(EntryTypeError) as caught:
             stream_zip([{**wrong, "password": "secret"}]).read()
         assert "secret" not in str(caught.value)
+    for misspelt in ("passwd", "pwd", "passphrase"):
+        with pytest.raises(EntryTypeError, match=f"unknown key {misspelt!r}") as caught:
+            stream_zip([{"name": "a", "source": b"", misspelt: "secret"}]).read()
+        assert "secret" not in str(caught.value)
     raw = Entry.raw("a", b"", compression="stored", size=0, crc32=0, password="secret")
     assert "secret" not in repr(raw)
     for each in (entry, raw):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
+
+from zipstream_adapter import StreamingZipFile
 
 pytest.importorskip("resource", reason="the peak is not told here")
 
@@ -81,3 +84,19 @@ def test_the_measurement_sees_memory_that_does_grow() -> None:
 @pytest.mark.timeout(600)
 def test_peak_memory_over_8_gibibytes() -> None:
     assert growth("iterate", "stored", 8 << 30, seconds=500) < 20 * MEGABYTE
+
+
+@pytest.mark.parametrize("method", ["deflate", "auto"])
+def test_data_in_tiny_pieces_that_is_held_back_is_not_kept_twice(method: str) -> None:
+    archive = StreamingZipFile(compression=method, workers=0)
+    piece = b"."
+    with archive.open("a", "w") as member:
+        tracemalloc.start()
+        try:
+            for _ in range(200_000):
+                member.write(piece)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    archive.close()
+    assert peak < 5 * MEGABYTE

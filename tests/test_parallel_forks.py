@@ -171,3 +171,41 @@ for _ in range(3):
 
 def test_a_process_with_no_archive_under_way_can_fork_without_a_warning() -> None:
     assert run_script(QUIET) == 0
+
+
+KEYS = """
+import io, random, zipfile
+SIZE = 50_000
+
+def salts(archive):
+    found = {}
+    for info in zipfile.ZipFile(io.BytesIO(archive)).infolist():
+        at = info.header_offset + 30 + len(info.filename) + len(info.extra)
+        found[info.filename] = archive[at : at + 16]
+    return found
+
+stream = stream_zip(
+    ((str(i), random.Random(f"{os.getpid()} {i}").randbytes(SIZE)) for i in range(20)),
+    password="secret", lookahead=1 << 20, chunk_size=1000, workers=int(sys.argv[1]),
+)
+left = b"".join(next(stream) for _ in range(5 * SIZE // 1000))
+begun = left.count(b"PK\3\4")
+give, get = os.pipe()[::-1]
+
+def child():
+    rest = salts(left + stream.read())
+    os.write(give, b"".join(rest.values()))
+
+wait_for(fork(child))
+own = salts(left + stream.read())
+theirs = os.read(get, 16 * 20)
+shared = [name for name, salt in own.items() if salt in theirs]
+assert begun >= 5 and len(own) == 20
+assert shared == [str(i) for i in range(begun)], shared
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_member_that_is_begun_after_a_fork_has_the_key_of_another(workers: int) -> None:
+    pytest.importorskip("Crypto.Cipher.AES", reason="the extra 'crypto' is not installed")
+    run_script(FORK + KEYS, str(workers))

@@ -45,8 +45,9 @@ def _from_path_item(path: StrPath) -> Entry:
 
 
 def _from_mapping(item: Mapping[str, Any]) -> Entry:
-    said = {**item, "password": "…"} if "password" in item else item
     unknown = [key for key in item if key not in (*_SOURCE_KEYS, *_OPTION_KEYS, "name")]
+    # An unknown key may be meant for a password, too.
+    said = {key: "…" if key == "password" or key in unknown else value for key, value in item.items()}
     if unknown:
         known = ", ".join(("name", *_SOURCE_KEYS, *_OPTION_KEYS))
         raise EntryTypeError(f"entry {described(said)} has the unknown key {unknown[0]!r}: an entry's keys are {known}")

@@ -57,15 +57,19 @@ class Keys:
 
     def __init__(self, workers: Workers, salt: Salt = os.urandom) -> None:
         self._salt = salt
+        self._workers = workers
         self._order: InOrder[Key] = InOrder(workers)
         self._password: bytes | None = None  # that of the last member, which the next one's may well be
+        self._generation = workers.generation
         self._ready: deque[Key] = deque()
 
     def next(self, password: bytes) -> Key:
         """A key for the next member."""
-        if password != self._password or self._salt is not os.urandom:
+        # What was made ahead before a fork is the parent's: one key for the data of two archives would tell of both.
+        is_forked = self._generation != self._workers.generation
+        if password != self._password or self._salt is not os.urandom or is_forked:
             self.close()
-            self._password = password
+            self._password, self._generation = password, self._workers.generation
             return derive(password, self._salt(_SALT))
         while not self._ready:
             self._ready += self._order.start(partial(derive, password, self._salt(_SALT)))

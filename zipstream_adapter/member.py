@@ -233,7 +233,8 @@ class MemberWriter(io.BufferedIOBase):
         if self._held is None:
             self._sink.write(data, whole=whole)
             return
-        self._held.append((data, whole and size > STEP))
+        if size:  # a compressor that gathers gives nothing for most of what it gets, however small that is
+            self._held.append((data, whole and size > STEP))
         if outlasts(self._lookahead, self._size, self._compressed) or (
             self._size and self._promises_all and (self._promised_size or 0) > self._lookahead
         ):

@@ -162,6 +162,15 @@ async def test_a_promise_that_is_not_kept(call: Any, size: int, crc32: int, erro
         await gathered(async_stream_zip(later([member("bad", call(size, crc32), later([b"ab"]))])))
 
 
+@pytest.mark.parametrize("call", [NO_COMPRESSION_32, NO_COMPRESSION_64])
+def test_a_promise_of_a_directory_that_is_not_kept(call: Any) -> None:
+    with pytest.raises(compat.UncompressedSizeIntegrityError, match="bad/"):
+        made(member("bad/", call(1, 0), []))
+    with pytest.raises(compat.CRC32IntegrityError, match="bad/"):
+        made(member("bad/", call(0, 1), []))
+    made(member("good/", call(0, 0), []))
+
+
 def zeros(size: int) -> Iterator[bytes]:
     block = bytes(1 << 20)
     for _ in range(size >> 20):

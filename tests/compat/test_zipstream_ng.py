@@ -316,6 +316,18 @@ def test_own_ways_of_walking_and_names_at_the_top(tree: Path) -> None:
     assert list(oracles.members(bytes(ZipStream.from_path(tree, recurse=False)))) == ["top/"]
 
 
+@pytest.mark.parametrize(
+    ("arcname", "plain"), [("x/../y", "y"), ("./q", "q"), ("d//e/", "d/e"), ("..", ".."), ("/w", "w")]
+)
+def test_names_of_what_comes_from_paths_are_plain(tree: Path, arcname: str, plain: str) -> None:
+    stream = ZipStream(sized=True)
+    stream.add_path(tree / "a.txt", arcname)
+    stream.add_path(tree / "empty", arcname, recurse=False)
+    data = bytes(stream)
+    assert len(data) == len(stream)
+    assert zipfile.ZipFile(io.BytesIO(data)).namelist() == [plain, plain + "/"]
+
+
 def test_a_flask_program_with_a_progress_bar(tree: Path) -> None:
     app = flask.Flask(__name__)
 

@@ -238,7 +238,7 @@ class Members:
         if name.endswith("/"):
             if known:
                 raise ZipValueError(f"entry {name!r} is a directory, by the slash at its end, and has no data")
-            return _Member(name, mode, **self._dated)
+            return _Member(name, mode, size=method.size, crc32=method.crc32, **self._dated)
         zip64, level = method.zip64, method.level
         if method.compression == ZIP_DEFLATED:
             level = self._own_level if level is None else level

@@ -216,6 +216,7 @@ class ZipStream:
         self, path: str, name: str, coding: tuple[int, int | None], info: os.stat_result | None = None
     ) -> None:
         info = info or os.stat(path)
+        name = _with_slashes(os.path.normpath(name)).lstrip("/") if name else name
         if stat.S_ISDIR(info.st_mode):
             name = name if name.endswith("/") else name + "/"
             size = 0
