@@ -460,6 +460,10 @@ def test_no_password_shows() -> None:
         with pytest.raises(EntryTypeError, match=f"unknown key {misspelt!r}") as caught:
             stream_zip([{"name": "a", "source": b"", misspelt: "secret"}]).read()
         assert "secret" not in str(caught.value)
+    stream = stream_zip([{"name": "a", "password": "secret"}, ("b", b"")], on_error=lambda entry, exc: None)
+    stream.read()
+    assert "secret" not in repr(stream.skipped)
+    assert stream.skipped[0].entry == {"name": "a", "password": "secret"}
     raw = Entry.raw("a", b"", compression="stored", size=0, crc32=0, password="secret")
     assert "secret" not in repr(raw)
     for each in (entry, raw):

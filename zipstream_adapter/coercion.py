@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _SOURCE_KEYS = ("source", "file", "stream", "data")
 _OPTION_KEYS = ("size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64", "password")
 
+_KEYS = ("name", *_SOURCE_KEYS, *_OPTION_KEYS)
+
 
 def coerce(item: Any) -> Entry:
     """An Entry from whatever stands in `entries`: an Entry, a path, ``(name, source)``, or a mapping."""
@@ -44,12 +46,16 @@ def _from_path_item(path: StrPath) -> Entry:
     return entry
 
 
+def masked(item: Mapping[str, Any]) -> dict[str, Any]:
+    """`item` as it may be shown: without its password, and what is under keys that may be meant for one."""
+    return {key: "…" if key == "password" or key not in _KEYS else value for key, value in item.items()}
+
+
 def _from_mapping(item: Mapping[str, Any]) -> Entry:
-    unknown = [key for key in item if key not in (*_SOURCE_KEYS, *_OPTION_KEYS, "name")]
-    # An unknown key may be meant for a password, too.
-    said = {key: "…" if key == "password" or key in unknown else value for key, value in item.items()}
+    unknown = [key for key in item if key not in _KEYS]
+    said = masked(item)
     if unknown:
-        known = ", ".join(("name", *_SOURCE_KEYS, *_OPTION_KEYS))
+        known = ", ".join(_KEYS)
         raise EntryTypeError(f"entry {described(said)} has the unknown key {unknown[0]!r}: an entry's keys are {known}")
     sources = [key for key in _SOURCE_KEYS if key in item]
     name = item.get("name")

@@ -9,7 +9,7 @@ from zipfile import ZIP_STORED
 
 from .checksums import ChecksumCache
 from .coding import Coding
-from .coercion import coerce
+from .coercion import coerce, masked
 from .compress import check_level, method_number
 from .engines import Engine
 from .entry import Entry
@@ -30,6 +30,10 @@ class Skipped(NamedTuple):
 
     entry: Any
     error: Exception
+
+    def __repr__(self) -> str:
+        entry = masked(self.entry) if isinstance(self.entry, Mapping) else self.entry
+        return f"Skipped(entry={entry!r}, error={self.error!r})"
 
 
 class Progress(NamedTuple):

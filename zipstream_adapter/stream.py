@@ -85,6 +85,8 @@ def stream_zip(
             extra ``crypto``). 7z and pyzipper read that, and bsdtar where the data is stored or deflated; Info-ZIP's
             unzip, Java and `zipfile` do not. Names, sizes and dates stay readable. Each member takes 28 bytes more;
             stored ones of a known size have complete headers. Salts are random: no two such archives are equal.
+            A stream that is forked amid a member is to be taken to its end by one of the processes only: both would
+            encrypt the rest of that member with one key.
 
     Raises:
         OptionError, LimitError, EntryTypeError, ImportError at once for arguments outside of these. While iterating: a

@@ -10,7 +10,8 @@ than there:
 - Directories and empty members have complete headers and no descriptor; ASCII names no UTF-8 flag.
 - At 65,535 members the end is zip64, without which that number would be no number.
 - Data of a wrong size raises before its last byte leaves, and the error says which entry it was.
-- Data in a directory is refused; a mode without a file type gets the one that the name says.
+- Data in a directory is refused, and so are names that no archive can hold (empty, with NUL).
+- A mode without a file type gets the one that the name says.
 - The errors are this package's, too: ``except zipstream_adapter.ZipStreamError`` catches them.
 - With a `password`, directories are not encrypted: they have no data.
 """
