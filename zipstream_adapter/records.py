@@ -140,6 +140,11 @@ class Template:
         extra = self._extra
         return self._local + self._LOCAL_REST.pack(crc, compressed, size, len(name), len(extra)) + name + extra
 
+    def records(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> tuple[bytes, bytes, bytes]:
+        """`header`, `descriptor` and `directory_row` of a member at `offset`."""
+        sizes = crc, compressed, size
+        return self.header(name, *sizes), self.descriptor(*sizes), self.directory_row(name, *sizes, offset)
+
     def descriptor(self, crc: int, compressed: int, size: int) -> bytes:
         """As `data_descriptor`; nothing where there is none."""
         return _DESCRIPTOR.pack(b"PK\7\x08", crc, compressed, size) if self._has_descriptor else b""
