@@ -174,9 +174,10 @@ class WideTemplate(Template):
         return _DESCRIPTOR64.pack(b"PK\7\x08", crc, compressed, size) if self._has_descriptor else b""
 
     def directory_row(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> bytes:
-        wide = [size, compressed, *([offset] if offset >= LIMIT32 else [])]
-        extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) + self._extra
-        offset = min(offset, LIMIT32)
+        if offset < LIMIT32:
+            extra = _ZIP64_EXTRA.pack(1, 16, size, compressed) + self._extra
+        else:
+            extra, offset = struct.pack("<2H3Q", 1, 24, size, compressed, offset) + self._extra, LIMIT32
         rest = self._ROW_REST.pack(crc, LIMIT32, LIMIT32, len(name), len(extra), 0, 0, *self._attributes, offset)
         return self._row + rest + name + extra
 

@@ -140,12 +140,10 @@ class StreamSink(_Sink):
         """Turn the parts into chunks of `chunk_size`; what is left over waits for more."""
         step = self.chunk_size or DEFAULT_CHUNK_SIZE
         over = self._parts_size - step
-        if self.chunk_size and 0 < over < len(last := self._parts[-1]):  # to cut that is less than to cut all
+        if self.chunk_size and 0 < over < min(step, len(last := self._parts[-1])):  # to cut that copies less
             self._parts[-1] = last[:-over]
             self._ready.append(b"".join(self._parts))
             self._parts, self._parts_size = [last[-over:]], over
-            if over >= step:
-                self._cut()
             return
         joined = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         end = len(joined) - len(joined) % step if self.chunk_size else len(joined)
