@@ -8,7 +8,7 @@ from zipfile import ZipInfo
 
 from .errors import PoisonedError, StreamClosedError
 from .options import Options, Skipped
-from .small import NEAR_LIMIT32
+from .small import is_near_limit
 
 if TYPE_CHECKING:
     from .pipeline import Producer
@@ -75,7 +75,7 @@ class Facade:
     def place(self) -> int:
         """As `next_offset`, but for what is gathered to be compressed, which is asked only where zip64 is near."""
         made = self._producer.archive.sink.tell()
-        return self.next_offset if made > NEAR_LIMIT32 else made
+        return self.next_offset if is_near_limit(made) else made
 
     @property
     def skipped(self) -> list[Skipped]:

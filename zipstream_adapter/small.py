@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 Code = Callable[[list[bytes]], list[Coded]]
 _MOST_TEMPLATES = 64
 # More than what is gathered, in flight and held can have: before here, an offset that nobody has worked out fits.
-NEAR_LIMIT32 = LIMIT32 - (1 << 28)
+_NEAR_LIMIT32 = LIMIT32 - (1 << 28)
+
+
+def is_near_limit(made: int) -> bool:
+    """Whether, of an archive of which so many bytes are made, the next member might begin where zip64 is needed."""
+    return made > _NEAR_LIMIT32
 
 
 class StreamArchive(StreamingZipFile):
@@ -154,7 +159,7 @@ class SmallMembers:
     @property
     def is_near_limit(self) -> bool:
         """Whether the next member might begin where zip64 is needed."""
-        return self._sink.tell() > NEAR_LIMIT32
+        return is_near_limit(self._sink.tell())
 
     def codes_before(self, size: int, code: Code | None) -> bool:
         """Whether, before a member of `size` bytes that `code` codes is added, what is gathered has to be coded."""
