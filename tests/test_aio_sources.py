@@ -7,8 +7,10 @@ import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -334,3 +336,39 @@ def test_what_came_at_once_before_a_stall_or_an_error_is_not_lost(factory: Facto
         assert left.endswith(b"fast" * 100)
 
     run(main(), factory)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_nobody_waits_for_what_was_gathered_before_a_source_that_makes_one_wait(goes_on: bool) -> None:
+    async def run() -> None:
+        gate, closed = asyncio.Event(), []
+
+        async def one(data: bytes) -> AsyncIterator[bytes]:
+            yield data
+
+        async def slow() -> AsyncIterator[bytes]:
+            try:
+                yield b"first"
+                await gate.wait()
+                yield b"second"
+            finally:
+                closed.append(True)
+
+        async def entries() -> AsyncIterator[Any]:
+            for number in range(60):
+                yield f"{number}", one(noise(number, 2000))
+            yield "slow", slow()
+
+        stream = async_stream_zip(entries(), compression="deflate")
+        found = [await anext(stream)]  # and the gate is shut
+        if goes_on:
+            gate.set()
+            found += [chunk async for chunk in stream]
+            with ZipFile(BytesIO(b"".join(found))) as archive:
+                assert archive.testzip() is None
+                assert archive.read("slow") == b"firstsecond"
+        else:
+            await stream.aclose()
+        assert closed == [True]
+
+    asyncio.run(run())

@@ -16,6 +16,7 @@ from .aio_files import OpenFile, open_file
 from .aio_prefetch import END, AsyncPrefetcher, FetchedSource
 from .aio_source import OnThread, is_asynchronous, read_small_file
 from .aio_wait import called, closed, to_the_end
+from .coercion import Draft, coerce
 from .entry import Entry
 from .options import check_entries
 from .pipeline import Producer, Source, close_items
@@ -99,25 +100,29 @@ class AsyncProducer(Producer):
     def _add_quickly(self, item: Any) -> Generator[Any, Any, bool]:
         quick = self._quick
         assert quick is not None
-        source = quick.async_source_in(item)
-        if source is None:
+        planned = quick.async_plan(item)
+        if planned is None:
             return (yield from self._add_quickly_unless_async(quick, item))
-        yield from self._settle_before_waiting(quick)
-        _, limit, declared = source
-        most = limit if declared is None else min(limit, declared + 1)
-        taken = yield OnLoop(partial(self._take, item, most))
-        if isinstance(taken, FetchedSource):
-            self._begun_source = taken
+        plan, most = planned
+        taken, fetched = yield OnLoop(partial(self._begin_to_take, item, most))
+        if taken is None:
+            self._fetched = fetched  # closes it, should nobody want what follows
+            # While this one makes us wait, nobody shall wait for what is there.
+            yield from self._settle_before_waiting(quick)
+            taken = yield OnLoop(partial(fetched.whole, most, self._is_awaited))
+            self._fetched = None
+        if taken is None:
+            self._begun_source = fetched
             return False
-        if quick.effort(item, taken) > SMALL_EFFORT:
+        if quick.effort(item, taken, plan) > SMALL_EFFORT:
             yield OFFLOAD
-        return bool(quick.add(item, taken))
+        return bool(quick.add(item, taken, plan))
 
-    async def _take(self, item: Any, most: int) -> bytes | FetchedSource:
-        """All that an asynchronous source gives, where it is less than `most` bytes; or what was begun."""
-        fetched = self._fetch(item if isinstance(item, Entry) else Entry(*item), most)
-        data = await fetched.whole(most, self._is_awaited)
-        return fetched if data is None else data
+    async def _begin_to_take(self, item: Any, most: int) -> tuple[bytes | None, FetchedSource]:
+        """All of an asynchronous source, where that is less than `most` bytes, and there at once; and what reads it."""
+        fetched = self._fetch(coerce(item), most)
+        is_there = await fetched.at_once()
+        return (await fetched.whole(most, self._is_awaited)) if is_there else None, fetched
 
     def _add_quickly_unless_async(self, quick: QuickMembers, item: Any) -> Generator[Any, Any, bool]:
         found: Any = NOT_READ
@@ -147,8 +152,8 @@ class AsyncProducer(Producer):
             yield from self._ready()
 
     def _coerce(self, item: Any) -> Generator[Any, Any, Entry]:
-        if isinstance(item, str | os.PathLike):
-            yield OFFLOAD  # whether it is a directory is asked of the file system
+        if isinstance(item, str | os.PathLike | Draft):
+            yield OFFLOAD  # the file system may be asked: whether it is a directory, or for its date
         return (yield from super()._coerce(item))
 
     def _open(self, entry: Entry) -> Generator[Any, Any, Source]:

@@ -102,6 +102,15 @@ class FetchedSource:
             await self.close()
             raise
 
+    async def at_once(self) -> bool:
+        """Whether it is read, or failed, without anything to wait for."""
+        try:
+            await asyncio.sleep(0)  # its task's turn
+        except BaseException:
+            await self.close()
+            raise
+        return self._task.done()
+
     async def whole(self, most: int, is_awaited: Callable[[int], bool]) -> bytes | None:
         """All of its data, where that is less than `most` bytes and the source is closed; None where it is not, or
         failed, or somebody waits for what there is: what was read is there when its turn comes.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .checksum import fastest_crc32
+from .dates import date_of
 from .entry import Entry, path_of
 from .errors import EntryTypeError, NotAFileError
 from .fields import described
@@ -20,10 +23,49 @@ _OPTION_KEYS = ("size", "crc32", "modified", "mode", "compression", "level", "co
 _KEYS = ("name", *_SOURCE_KEYS, *_OPTION_KEYS)
 
 
+class Draft(NamedTuple):
+    """An Entry to be, by a module of this package that knows all but the name and the source to be right.
+
+    It is made an Entry, and checked, where it cannot go the short way, than which to make one takes longer.
+
+    Attributes:
+        dated: what is said of the date that the file at `source` has: the member's date, and its extra.
+        is_declared: whether `source` is bytes, and their size and CRC-32 count as declared.
+    """
+
+    name: str
+    source: Any
+    modified: datetime | None = None
+    mode: int | None = None
+    extra: bytes = b""
+    zip64: bool | None = None
+    compression: int | None = None
+    level: int | None = None
+    dated: Callable[[datetime], tuple[datetime, bytes]] | None = None
+    is_declared: bool = False
+
+    def entry(self) -> Entry:
+        """The Entry. Where it is `dated`, the file is asked now."""
+        return Entry(self.name, self.source, mode=self.mode, **self.options())
+
+    def options(self) -> dict[str, Any]:
+        """What its Entry is told but for name, source and mode."""
+        modified, extra = self.modified, self.extra
+        if self.dated is not None:
+            modified, extra = self.dated(date_of(os.stat(self.source)))
+        known: dict[str, Any] = {}
+        if self.is_declared:
+            known = {"size": len(self.source), "crc32": fastest_crc32()(self.source, 0)}
+        coded = {"zip64": self.zip64, "compression": self.compression, "level": self.level}
+        return {"modified": modified, "extra": extra, **coded, **known}
+
+
 def coerce(item: Any) -> Entry:
     """An Entry from whatever stands in `entries`: an Entry, a path, ``(name, source)``, or a mapping."""
     if isinstance(item, Entry):
         return item
+    if isinstance(item, Draft):
+        return item.entry()
     if isinstance(item, str | os.PathLike):
         return _from_path_item(item)
     if isinstance(item, tuple | list) and len(item) == 2:

@@ -16,6 +16,7 @@ from .errors import OptionError
 
 EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
 LATEST = datetime(2107, 12, 31, 23, 59, 59, tzinfo=UTC)
+_FIRST_SECOND, _LAST_SECOND = EARLIEST.timestamp(), LATEST.timestamp()
 
 EXTENDED_TIMESTAMP_ID = 0x5455
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,7 +64,7 @@ def _instant(value: datetime | float | tuple[int, ...]) -> datetime:
 def clamped(timestamp: float) -> datetime:
     """A file's own date, moved to the nearest that the format can say."""
     # Bounded as a number first: a datetime ends before a file system's dates do.
-    return _EPOCH + timedelta(seconds=min(max(timestamp, EARLIEST.timestamp()), LATEST.timestamp()))
+    return _EPOCH + timedelta(seconds=min(max(timestamp, _FIRST_SECOND), _LAST_SECOND))
 
 
 def date_of(info: os.stat_result) -> datetime:

@@ -8,6 +8,7 @@ from zipfile import ZipInfo
 
 from .errors import PoisonedError, StreamClosedError
 from .options import Options, Skipped
+from .small import is_near_limit
 
 if TYPE_CHECKING:
     from .pipeline import Producer
@@ -69,6 +70,12 @@ class Facade:
     def next_offset(self) -> int:
         """Where in the archive, in bytes, the next member will begin, or the central directory."""
         return self._producer.tell()
+
+    @property
+    def place(self) -> int:
+        """As `next_offset`, but for what is gathered to be compressed, which is asked only where zip64 is near."""
+        made = self._producer.archive.sink.tell()
+        return self.next_offset if is_near_limit(made) else made
 
     @property
     def skipped(self) -> list[Skipped]:

@@ -11,6 +11,7 @@ NamePolicy = Literal["strict", "repair", "allow"]
 DuplicatePolicy = Literal["error", "rename", "allow"]
 
 MAX_NAME = 65535
+_MOST_PLACES = 256
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DRIVES = re.compile(r"^(?:[A-Za-z]:)+")
 # A component that no policy has anything to say about.
@@ -119,6 +120,7 @@ class NameRegistry:
         self._duplicates = duplicates
         self._root: _Directory = {}
         self._head, self._place = "", self._root  # the directory that `take_plain` was in last
+        self._places: dict[str, _Directory] = {}  # those before it, as far as they are kept
         self._next_number: dict[str, int] = {}
 
     def resolve(self, name: str) -> str | None:
@@ -183,13 +185,18 @@ class NameRegistry:
         if self._takes_all:
             return name[-1:] != "/" and is_storable(name)
         head, slash, last = name.rpartition("/")
-        if head == self._head and _PLAIN.fullmatch(last) and len(name) <= MAX_NAME:
-            return (not slash or bool(head)) and (self._duplicates == "allow" or last not in self._place)
+        place = self._place if head == self._head else self._places.get(head)
+        if place is not None and _PLAIN.fullmatch(last) and len(name) <= MAX_NAME:
+            return (not slash or bool(head)) and (self._duplicates == "allow" or last not in place)
         is_plain = len(name) <= MAX_NAME and all(map(_PLAIN.fullmatch, name.split("/")))
         return is_plain and (self._duplicates == "allow" or self._clash(name) is None)
 
     def _go_to(self, head: str) -> bool:
         """Make the directory `head` the one that `take_plain` is in; False where it is not plain, or a file."""
+        known = self._places.get(head)
+        if known is not None:
+            self._head, self._place = head, known
+            return True
         parts = head.split("/") if head else []
         if not all(map(_PLAIN.fullmatch, parts)):
             return False
@@ -199,7 +206,10 @@ class NameRegistry:
             if inner is None:
                 return False
             place = inner
+        if len(self._places) >= _MOST_PLACES:
+            self._places.clear()
         self._head, self._place = head, place
+        self._places[head] = place
         return True
 
     def _clash(self, name: str) -> _Clash | None:

@@ -16,10 +16,10 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipInfo
 
-from .coercion import coerce
+from .coercion import Draft, coerce
 from .dates import EARLIEST, LocalTime, default_date
 from .describe import with_extra
-from .entry import Entry
+from .entry import Entry, RawEntry
 from .errors import OptionError
 from .parallel import BLOCK
 from .small import Code, Look, SmallMembers
@@ -32,12 +32,10 @@ if TYPE_CHECKING:
 
 Describe = Callable[[str, datetime, int, int], ZipInfo]  # name, date, mode, method
 # What is known of a member before it is read: its name, its source, its date, its mode, its extra, its zip64, its size
-# and its CRC-32 as they were declared, what codes it (None: nothing), and the size that is too large.
-_Plan = tuple[str, Any, "datetime | None", "int | None", bytes, "bool | None", Any, Any, "Code | None", int]
+# and its CRC-32 as they were declared, what codes it (None: nothing), the size that is too large, and its draft.
+_Plan = tuple[str, Any, "datetime | None", "int | None", bytes, bool, Any, Any, "Code | None", int, "Draft | None"]
 _ITERABLES = (GeneratorType, list, tuple)
 NOT_READ = object()
-# To deflate a byte takes about so many times as long as to store it.
-_CODING_EFFORT = 64
 
 
 class QuickMembers:
@@ -74,16 +72,22 @@ class QuickMembers:
         self._second, self._now = -1, EARLIEST
         self._taken: Taken | None = None
 
-    def add(self, item: Any, found: Any = NOT_READ) -> bool | None:
+    def add(self, item: Any, found: Any = NOT_READ, plan: _Plan | None = None) -> bool | None:
         """Add the member that `item` stands for, where it can be done here; None where to `settle` comes first.
 
-        found: what its file, or its asynchronous source, was read to. Of what is not done here, see `taken`.
+        found: what its file, or its asynchronous source, was read to, for which there is a plan. Of what is not done
+        here, see `taken`.
         """
+        if plan is not None:
+            if self._put(plan, found, None, at_once=True, gather=True):
+                return True
+            self._taken = Taken.whole(item, found)
+            return False
         if type(item) is tuple and len(item) == 2 and type(item[1]) is bytes:
             return self._add_pair(*item)
         if type(item) is Entry and type(item.source) is bytes and _is_plain(item):
             return self._add_pair(item.name, item.source)
-        plan = self._plan(item) if found is NOT_READ or type(found) is tuple else self._plan(item, asynchronous=True)
+        plan = self._plan(item)
         if plan is None:
             return False
         source = plan[1]
@@ -94,7 +98,7 @@ class QuickMembers:
             return file is not None and self._put(plan, *file, at_once=False)
         if not self._small.is_settled:
             return None  # while this one makes us wait, nobody shall wait for what is there
-        taken = take(item, source, plan[9], plan[6], self._is_awaited) if found is NOT_READ else found
+        taken = take(item, source, plan[9], plan[6], self._is_awaited)
         data = taken if isinstance(taken, bytes) else taken.data if taken.is_whole else None
         if data is not None and self._put(plan, data, None, at_once=True):
             return True
@@ -130,29 +134,29 @@ class QuickMembers:
         plan = self._plan(item)
         return (plan[1], plan[9]) if plan is not None and isinstance(plan[1], os.PathLike) else None
 
-    def async_source_in(self, item: Any) -> tuple[Any, int, int | None] | None:
-        """The asynchronous iterator, or what makes it, that would be read, likewise; and how many were declared."""
+    def async_plan(self, item: Any) -> tuple[_Plan, int] | None:
+        """What to `add` the item by, where its source is an asynchronous iterator, or makes one; and how many bytes of
+        it are too many.
+        """
         plan = self._plan(item, asynchronous=True)
-        return (plan[1], plan[9], plan[6]) if plan is not None else None
+        return plan and (plan, plan[9] if plan[6] is None else min(plan[9], plan[6] + 1))
 
     def blocks_in(self, item: Any) -> bool:
         """Whether to `add` the item asks what may block: an iterable."""
         plan = self._plan(item)
         return plan is not None and type(plan[1]) is not bytes and not isinstance(plan[1], os.PathLike)
 
-    def effort(self, item: Any = None, found: Any = NOT_READ) -> int:
+    def effort(self, item: Any = None, found: Any = NOT_READ, plan: _Plan | None = None) -> int:
         """What it takes to `add` the item; without one: to `settle`. In bytes of stored data."""
         if item is None:
             return 0 if self._small.is_settled else BLOCK
-        if isinstance(found, bytes):
-            plan = self._plan(item, asynchronous=True)
-            return 0 if plan is None else len(found) * (1 if plan[8] is None else _CODING_EFFORT)
-        plan = self._plan(item)
+        if plan is None:
+            plan = self._plan(item)
+            found = found[0] if type(found) is tuple else plan and plan[1]
         if plan is None:
             return 0
-        data = plan[1] if found is None or found is NOT_READ else found[0]
-        size = len(data) if type(data) is bytes else 0
-        return BLOCK if plan[8] is not None and self._small.overflows(size) else size
+        size = len(found) if type(found) is bytes else 0
+        return BLOCK if self._small.codes_before(size, plan[8]) else size
 
     @property
     def is_settled(self) -> bool:
@@ -175,20 +179,13 @@ class QuickMembers:
         if type(item) is tuple and len(item) == 2:
             name, source = item
             code, limit = self._way
-            plan: _Plan = name, source, None, None, b"", None, None, None, code, limit
-        elif isinstance(item, Entry) and not (item.is_raw or item.comment or item.password):
-            code, limit = self._way
-            if item.compression is not None or item.level is not None:
-                code, limit = self._way_of(
-                    self._method if item.compression is None else item.compression,
-                    self._level if item.level is None else item.level,
-                )
-            name, source = item.name, item.source
-            if item.zip64 is False and self._small.is_near_limit:
+            plan: _Plan = name, source, None, None, b"", False, None, None, code, limit, None
+        elif type(item) is Entry or (isinstance(item, Entry | Draft) and not isinstance(item, RawEntry)):
+            found = self._plan_of(item)
+            if found is None:
                 return None
-            plan = (
-                name, source, item.modified, item.mode, item.extra, item.zip64, item.size, item.crc32, code, limit,
-            )  # fmt: skip
+            plan = found
+            name, source, limit = plan[0], plan[1], plan[9]
         else:
             return None
         if not limit or type(name) is not str or (plan[6] is not None and plan[6] >= limit):
@@ -199,6 +196,22 @@ class QuickMembers:
             return plan
         return plan if self._is_iterable(source) and self._names.is_plainly_free(name) else None
 
+    def _plan_of(self, item: Entry | Draft) -> _Plan | None:
+        name, source, modified, mode, extra = item.name, item.source, item.modified, item.mode, item.extra
+        compression, level, zip64 = item.compression, item.level, item.zip64
+        code, limit = self._way
+        if compression is not None or level is not None:
+            code, limit = self._way_of(
+                self._method if compression is None else compression, self._level if level is None else level
+            )
+        if zip64 is False and self._small.is_near_limit:
+            return None
+        if isinstance(item, Draft):
+            return name, source, modified, mode, extra, bool(zip64), None, None, code, limit, item
+        if item.comment or item.password:
+            return None
+        return name, source, modified, mode, extra, bool(zip64), item.size, item.crc32, code, limit, None
+
     def _is_iterable(self, source: Any) -> bool:
         """Whether `source` is nothing but a thing to iterate over, or a function, which may give one."""
         kind = type(source)
@@ -208,14 +221,16 @@ class QuickMembers:
             return self._calls
         return isinstance(source, Iterator) and not hasattr(source, "read")
 
-    def _put(self, plan: _Plan, data: bytes, facts: FileFacts | None, *, at_once: bool) -> bool:
-        name, _, date, mode, extra, zip64, size, crc32, code, limit = plan
+    def _put(self, plan: _Plan, data: bytes, facts: FileFacts | None, *, at_once: bool, gather: bool = False) -> bool:
+        name, _, date, mode, extra, zip64, size, crc32, code, limit, draft = plan
         length = len(data)
         if length >= limit or (size is not None and size != length):
             return False
         if crc32 is not None and self._small.checksum(data) != crc32:
             return False
         if facts is not None:
+            if draft is not None and draft.dated is not None:
+                date, extra = draft.dated(facts.modified)
             date, mode = date or facts.modified, facts.mode if mode is None else mode
         date = date or self._default_date()
         if date is None:
@@ -225,13 +240,15 @@ class QuickMembers:
         if not self._names.take_plain(name):
             return False
         about = date, type(date) is LocalTime, 0o644 if mode is None else mode, extra
+        declared = (crc32 is not None and (not at_once or size is not None)) or (
+            draft is not None and draft.is_declared
+        )
         look = self._look
-        if look is None or look[0] != about or look[1] != zip64 or crc32 is not None or look[2]:
-            declared = crc32 is not None and (not at_once or size is not None)
-            look = self._look = Look(about, bool(zip64), declared)
+        if look is None or look[0] != about or look[1] is not zip64 or look[2] is not declared:
+            look = self._look = Look(about, zip64, declared)
         if code is None:
             self._small.store(name.encode(), data, look)
-        elif at_once:
+        elif at_once and not gather:
             self._small.code_now(name.encode(), data, look, code)
         else:
             self._small.code(name.encode(), data, look, code)
@@ -257,7 +274,7 @@ class QuickMembers:
         second = int(time.time())
         if second != self._second:
             try:
-                self._now = default_date()
+                self._now = default_date().replace(microsecond=0)
             except OptionError:
                 return None
             self._second = second

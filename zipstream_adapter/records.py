@@ -140,6 +140,11 @@ class Template:
         extra = self._extra
         return self._local + self._LOCAL_REST.pack(crc, compressed, size, len(name), len(extra)) + name + extra
 
+    def records(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> tuple[bytes, bytes, bytes]:
+        """`header`, `descriptor` and `directory_row` of a member at `offset`."""
+        sizes = crc, compressed, size
+        return self.header(name, *sizes), self.descriptor(*sizes), self.directory_row(name, *sizes, offset)
+
     def descriptor(self, crc: int, compressed: int, size: int) -> bytes:
         """As `data_descriptor`; nothing where there is none."""
         return _DESCRIPTOR.pack(b"PK\7\x08", crc, compressed, size) if self._has_descriptor else b""
@@ -169,9 +174,10 @@ class WideTemplate(Template):
         return _DESCRIPTOR64.pack(b"PK\7\x08", crc, compressed, size) if self._has_descriptor else b""
 
     def directory_row(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> bytes:
-        wide = [size, compressed, *([offset] if offset >= LIMIT32 else [])]
-        extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) + self._extra
-        offset = min(offset, LIMIT32)
+        if offset < LIMIT32:
+            extra = _ZIP64_EXTRA.pack(1, 16, size, compressed) + self._extra
+        else:
+            extra, offset = struct.pack("<2H3Q", 1, 24, size, compressed, offset) + self._extra, LIMIT32
         rest = self._ROW_REST.pack(crc, LIMIT32, LIMIT32, len(name), len(extra), 0, 0, *self._attributes, offset)
         return self._row + rest + name + extra
 

@@ -39,8 +39,7 @@ class _Sink:
         """Take `data`, which must be immutable. `whole` data is never cut."""
         assert not isinstance(data, Gap), "only a sink that skips takes it"
         with self._lock:
-            if self.poisoned:
-                raise PoisonedError("this archive failed or was aborted: no byte can be added to it")
+            self._refuse_if_poisoned()
             if data:
                 try:
                     self._accept(data, whole)
@@ -49,6 +48,10 @@ class _Sink:
                     raise
                 self._position += len(data)
             return len(data)
+
+    def _refuse_if_poisoned(self) -> None:
+        if self.poisoned:
+            raise PoisonedError("this archive failed or was aborted: no byte can be added to it")
 
     def _accept(self, data: bytes, whole: bool) -> None:
         raise NotImplementedError
@@ -106,6 +109,16 @@ class StreamSink(_Sink):
         """Whether `take` would give any."""
         return bool(self._ready)
 
+    def write_all(self, parts: list[bytes], size: int) -> None:
+        """`write` the `parts`, which have `size` bytes together, and are not written one by one: that costs more."""
+        with self._lock:
+            self._refuse_if_poisoned()
+            self._parts += parts
+            self._parts_size += size
+            self._position += size
+            if self._parts_size >= self.chunk_size:
+                self._cut()
+
     def _accept(self, data: bytes, whole: bool) -> None:
         size = len(data)
         if whole and self._parts_size + size > self.chunk_size:
@@ -126,6 +139,12 @@ class StreamSink(_Sink):
     def _cut(self) -> None:
         """Turn the parts into chunks of `chunk_size`; what is left over waits for more."""
         step = self.chunk_size or DEFAULT_CHUNK_SIZE
+        over = self._parts_size - step
+        if self.chunk_size and 0 < over < min(step, len(last := self._parts[-1])):  # to cut that copies less
+            self._parts[-1] = last[:-over]
+            self._ready.append(b"".join(self._parts))
+            self._parts, self._parts_size = [last[-over:]], over
+            return
         joined = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         end = len(joined) - len(joined) % step if self.chunk_size else len(joined)
         if end == len(joined) <= step:

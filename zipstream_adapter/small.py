@@ -28,6 +28,11 @@ _MOST_TEMPLATES = 64
 _NEAR_LIMIT32 = LIMIT32 - (1 << 28)
 
 
+def is_near_limit(made: int) -> bool:
+    """Whether, of an archive of which so many bytes are made, the next member might begin where zip64 is needed."""
+    return made > _NEAR_LIMIT32
+
+
 class StreamArchive(StreamingZipFile):
     """The archive of a stream, to which only the stream has access: of a member that is finished, its row is kept.
 
@@ -154,11 +159,11 @@ class SmallMembers:
     @property
     def is_near_limit(self) -> bool:
         """Whether the next member might begin where zip64 is needed."""
-        return self._sink.tell() > _NEAR_LIMIT32
+        return is_near_limit(self._sink.tell())
 
-    def overflows(self, size: int) -> bool:
-        """Whether `size` bytes more are more than is gathered at a time."""
-        return self._gathered_size + size > BLOCK
+    def codes_before(self, size: int, code: Code | None) -> bool:
+        """Whether, before a member of `size` bytes that `code` codes is added, what is gathered has to be coded."""
+        return self._code is not None and (self._code is not code or self._gathered_size + size > BLOCK)
 
     def tell(self) -> int:
         """Where in the archive the next member will begin."""
@@ -212,18 +217,20 @@ class SmallMembers:
             key = look, method, late, name.isascii()
             template = self._templates.get(key) or self._template(name, look, method, late)
             self._last = *key, template
-        if not self._held:
+        held = self._held
+        if not held:
             self._offset = self._sink.tell()
-        whole = template.member(name, crc, size, out)
-        self._archive.rows.add(template.directory_row(name, crc, coded, size, self._offset + self._held_size))
-        self._held.append(whole)
-        self._held_size += len(whole)
+        header, descriptor, row = template.records(name, crc, coded, size, self._offset + self._held_size)
+        self._archive.rows.add(row)
+        held += (header, out, descriptor) if descriptor else (header, out)
+        self._held_size += len(header) + coded + len(descriptor)
         if self._held_size >= self._chunk_size:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        held, self._held, self._held_size = b"".join(self._held), [], 0
-        self._sink.write(held)
+        held, size = self._held, self._held_size
+        self._held, self._held_size = [], 0
+        self._sink.write_all(held, size)
 
     def _template(self, name: bytes, look: Look, method: int, late: bool) -> Template:
         if len(self._templates) >= _MOST_TEMPLATES:

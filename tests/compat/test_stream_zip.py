@@ -207,6 +207,7 @@ def test_which_value_it_was_that_needed_zip64(
 
 def test_what_no_member_allows_is_refused_between_members(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zipstream_adapter.compat.stream_zip_members.LIMIT32", 1000)  # stands in for 4 GiB
+    monkeypatch.setattr("zipstream_adapter.small._NEAR_LIMIT32", -1)
     with pytest.raises(compat.OffsetOverflowError, match="1 members"):
         made(member("a", NO_COMPRESSION_32, (bytes(2000),)))
     with pytest.raises(compat.CentralDirectorySizeOverflowError, match="1 members"):

@@ -34,20 +34,18 @@ from collections.abc import (
 from types import AsyncGeneratorType, GeneratorType, SimpleNamespace
 from typing import Any
 
-import aiofiles.os
-
 from ..aio import async_stream_zip
-from ..dates import date_of
-from ..entry import Entry, path_of
+from ..coercion import Draft
+from ..entry import path_of
 from ..errors import EntryTypeError, StreamStateError
 from ..fields import described
 from ..stream import stream_zip
-from .clock import by_clock, now_by_clock
+from .clock import Clock
 
 __all__ = ["AioZipStream", "ZipStream"]
 
 _LEAST_CHUNKSIZE = 1 << 16
-_METHODS = {None: None, "deflate": "deflate"}
+_METHODS = {None: None, "deflate": zipfile.ZIP_DEFLATED}
 
 # What programs look for in an archive's bytes.
 consts = SimpleNamespace(
@@ -87,7 +85,7 @@ class ZipStream(_ZipStream):
 
     def stream(self) -> Generator[bytes, None, None]:
         """The archive's bytes. Raises EntryTypeError for a dict that is none of those, and whatever a source raises."""
-        with stream_zip(_entries(self._files), **self._options()) as chunks:
+        with stream_zip(_entries(self._files, Clock()), **self._options()) as chunks:
             yield from chunks
 
 
@@ -102,9 +100,9 @@ class AioZipStream(_ZipStream):
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The archive's bytes; raises as `ZipStream.stream`."""
-        options = self._options()
+        options, clock = self._options(), Clock()
         files: Any = self._files
-        entries: Any = _async_entries(files) if isinstance(files, AsyncIterable) else _entries(files)
+        entries: Any = _async_entries(files, clock) if isinstance(files, AsyncIterable) else _entries(files, clock)
         if isinstance(files, list | tuple) and not any(isinstance(item, Mapping) and "file" in item for item in files):
             entries = _at_once(entries)  # no one has to wait for the next of them
         async with async_stream_zip(entries, **options) as chunks:
@@ -112,43 +110,43 @@ class AioZipStream(_ZipStream):
                 yield chunk
 
 
-def _entries(files: Iterable[Any]) -> Generator[Entry, None, None]:
+def _entries(files: Iterable[Any], clock: Clock) -> Generator[Draft, None, None]:
     try:
         for item in files:
-            yield _entry(item)
+            yield _draft(item, clock)
     finally:
         if isinstance(files, GeneratorType):
             files.close()
 
 
-async def _async_entries(files: AsyncIterable[Any]) -> AsyncGenerator[Entry, None]:
+async def _async_entries(files: AsyncIterable[Any], clock: Clock) -> AsyncGenerator[Draft, None]:
     try:
         async for item in files:
-            found = await aiofiles.os.stat(item["file"]) if isinstance(item, Mapping) and "file" in item else None
-            yield _entry(item, found)
+            yield _draft(item, clock)
     finally:
         if isinstance(files, AsyncGeneratorType):
             await files.aclose()
 
 
-async def _at_once(entries: Iterable[Entry]) -> AsyncGenerator[Entry, None]:
+async def _at_once(entries: Iterable[Draft]) -> AsyncGenerator[Draft, None]:
     for entry in entries:
         yield entry
 
 
-def _entry(item: Any, found: os.stat_result | None = None) -> Entry:
-    """The Entry of a dict. found: what its file says of itself, where that was asked."""
+def _draft(item: Any, clock: Clock) -> Draft:
+    """What a dict says."""
     if not isinstance(item, Mapping) or not ("file" in item or ("stream" in item and "name" in item)):
         raise EntryTypeError(f"{described(item)} is no file: give a dict with 'file', or with 'stream' and 'name'")
     compression = item.get("compression")
     if compression not in _METHODS:
         raise EntryTypeError(f"{described(item)}: unknown compression method {compression!r}: give None or 'deflate'")
-    options: dict[str, Any] = {"compression": _METHODS[compression]}
+    method = _METHODS[compression]
     if "file" not in item:
-        return Entry(item["name"], _unused(item), **now_by_clock(), **options)
+        date, extra = clock.now()
+        return Draft(item["name"], _unused(item), date, extra=extra, compression=method)
     path = path_of(os.fsdecode(item["file"]))
-    name = item.get("name", path.name)
-    return Entry(name, path, **by_clock(date_of(found or os.stat(path))), **options)
+    name: Any = item.get("name", path.name)
+    return Draft(name, path, compression=method, dated=clock.shown)
 
 
 def _unused(item: Mapping[str, Any]) -> Any:

@@ -109,7 +109,7 @@ def stream_zip(
     """
     members, options = _members(chunk_size, get_compressobj, extended_timestamps, get_crypto_random)
     stream = ZipStream(members.entries(files), password=password, **options)
-    members.place = lambda: stream.next_offset
+    members.place = lambda: stream.place
     return _chunks(stream, members, chunk_size)
 
 
@@ -127,7 +127,7 @@ def async_stream_zip(
     """
     members, options = _members(chunk_size, get_compressobj, extended_timestamps, get_crypto_random)
     stream = AsyncZipStream(members.async_entries(files), password=password, **options)
-    members.place = lambda: stream.next_offset
+    members.place = lambda: stream.place
     return _async_chunks(stream, members, chunk_size)
 
 

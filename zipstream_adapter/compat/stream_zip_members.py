@@ -7,12 +7,13 @@ import stat
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import UTC, datetime
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED
 
-from ..checksum import fastest_crc32
 from ..coding import Coded, Coding
-from ..dates import LocalTime, extended_timestamp
+from ..coercion import Draft
+from ..dates import EARLIEST, LATEST, LocalTime, extended_timestamp
 from ..entry import Entry
 from ..errors import CRC32MismatchError, OptionError, SizeMismatchError, Zip64RequiredError
 from ..records import LIMIT16, LIMIT32
@@ -118,6 +119,13 @@ class _Member(Entry):
         object.__setattr__(self, "mode", mode)
 
 
+class _Draft(Draft):
+    __slots__ = ()
+
+    def entry(self) -> Entry:
+        return _Member(self.name, self.mode, source=self.source, **self.options())  # type: ignore[arg-type]
+
+
 class OwnDeflate(Coding):
     """A coding whose compressors, where no level is said, are those of `get_compressobj`, called by who iterates."""
 
@@ -154,6 +162,7 @@ class Members:
         self._strict = True  # no member so far allows zip64
         self._date: Any = None  # the last one, and what is made of it
         self._dated: dict[str, Any] = {}
+        self._date_fits = False
 
     def options(self, chunk_size: int, coding: Callable[[], Coding] | None) -> dict[str, Any]:
         """What the stream of them is told. Every member with data that is deflated has a descriptor."""
@@ -166,8 +175,8 @@ class Members:
             "make_coding": coding,
         }
 
-    def entries(self, files: Iterable[Any]) -> Generator[Entry, None, None]:
-        """An Entry for each of `files`, when its turn comes."""
+    def entries(self, files: Iterable[Any]) -> Generator[Entry | Draft, None, None]:
+        """What becomes an Entry, for each of `files`, when its turn comes."""
         try:
             for name, modified_at, mode, method, chunks in files:
                 self._begin(name, method)
@@ -179,7 +188,7 @@ class Members:
                 close()
         self._end()
 
-    async def async_entries(self, files: AsyncIterable[Any]) -> AsyncGenerator[Entry, None]:
+    async def async_entries(self, files: AsyncIterable[Any]) -> AsyncGenerator[Entry | Draft, None]:
         """Likewise. `files` has a context of its own, of which their data sees nothing."""
         within = OwnContext()
         try:
@@ -230,10 +239,11 @@ class Members:
 
     def _entry(
         self, name: str, modified_at: datetime, mode: int, method: Method, chunks: Any, known: bytes | None
-    ) -> Entry:
+    ) -> Entry | Draft:
         if modified_at is not self._date:
             local = LocalTime(*modified_at.timetuple()[:6], tzinfo=UTC)
             self._date, self._dated = modified_at, {"modified": local, "extra": self._extra(modified_at)}
+            self._date_fits = EARLIEST <= local <= LATEST
         self._directory += len(self._dated["extra"])
         if name.endswith("/"):
             if known:
@@ -244,17 +254,15 @@ class Members:
             level = self._own_level if level is None else level
             if zip64 is None and self.place() > LIMIT32:
                 zip64 = True
-        return _Member(
-            name,
-            mode,
-            source=chunks if known is None else known,
-            size=method.size if known is None else len(known),
-            crc32=method.crc32 if known is None else fastest_crc32()(known, 0),
-            compression=method.compression,
-            level=level,
-            zip64=zip64,
-            **self._dated,
-        )
+        coded = {"compression": method.compression, "level": level, "zip64": zip64, **self._dated}
+        if known is None and method.size is not None:
+            return _Member(name, mode, source=chunks, size=method.size, crc32=method.crc32, **coded)
+        source, is_declared = (chunks, False) if known is None else (known, True)
+        is_right = self._date_fits and type(mode) is int and 0 <= mode <= 0xFFFF and type(level) in (int, NoneType)
+        if is_right and not stat.S_IFMT(mode):
+            mode |= stat.S_IFREG
+        draft = _Draft(name, source, mode=mode, is_declared=is_declared, **coded)
+        return draft if is_right else draft.entry()
 
     def _extra(self, modified_at: datetime) -> bytes:
         if not self._extended_timestamps:

@@ -20,11 +20,13 @@ from typing import Any
 from zipfile import ZIP_STORED
 
 from ..aio import AsyncZipStream
+from ..coercion import Draft
 from ..entry import Entry
 from ..errors import EntryTypeError, OptionError
 from ..layout import ZipLayout
 from ..options import Progress
 from ..stream import ZipStream
+from .clock import Clock
 from .zipfly64_files import BaseFile, EmptyFolder, Found, GenFile, LocalFile, consts
 
 __all__ = ["BaseFile", "EmptyFolder", "GenFile", "LocalFile", "ZipFly", "consts"]
@@ -126,10 +128,11 @@ class ZipFly:
             raise RuntimeError("Do not re-use zipFly instances. Recreate it.")
         self._used = True
 
-    def _entries(self, infolist: Callable[[], list[Any]], on_loop: bool) -> Iterator[Entry]:
+    def _entries(self, infolist: Callable[[], list[Any]], on_loop: bool) -> Iterator[Entry | Draft]:
+        clock = Clock()
         for index, file in enumerate(_renamed(self._files)):
             file.use(partial(_in_stream, infolist, index))
-            yield file.entry(file.source(on_loop))
+            yield file.draft(file.source(on_loop), clock)
 
     def _layout(self, on_loop: bool = False) -> ZipLayout | None:
         """The archive, where all is known that stands around data, so that data before the offset is not needed."""
@@ -178,7 +181,7 @@ class ZipFly:
             raise ValueError("Byte offset > total archive size")
 
 
-async def _at_once(entries: Iterable[Entry]) -> AsyncGenerator[Entry, None]:
+async def _at_once(entries: Iterable[Entry | Draft]) -> AsyncGenerator[Entry | Draft, None]:
     for entry in entries:
         yield entry
 

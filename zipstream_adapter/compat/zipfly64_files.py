@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED
 
 from ..checksum import fastest_crc32
+from ..coercion import Draft
 from ..dates import date_of, to_utc
 from ..entry import Entry
 from ..errors import IntegrityError
-from .clock import by_clock
+from .clock import Clock, by_clock
 
 consts = SimpleNamespace(
     NO_COMPRESSION=ZIP_STORED,
@@ -28,6 +29,7 @@ consts = SimpleNamespace(
     CUSTOM_EXTRA_FIELD_SIGNATURE=b"\xfe\xca",
 )
 _LEVEL = 5
+_METHODS = (ZIP_STORED, ZIP_DEFLATED)
 _MAX_PAYLOAD = 0xFFFF
 
 
@@ -140,13 +142,22 @@ class BaseFile(ABC):
 
     def entry(self, source: Any) -> Entry:
         """The Entry of it, with that `source`."""
-        if self._method not in (ZIP_STORED, ZIP_DEFLATED):
+        if self._method not in _METHODS:
             raise KeyError(f"Unknown compression method in compressor: {self._method}")
         extra = self._payload and consts.CUSTOM_EXTRA_FIELD_SIGNATURE + struct.pack("<H", len(self._payload))
         options = {"compression": self._method, "level": _LEVEL if self._method else None, **self._stated()}
         dated = by_clock(self._instant())
         dated["extra"] = dated.get("extra", b"") + extra + self._payload
         return Entry(self._name, None if self._name.endswith("/") else source, **dated, **options)
+
+    def draft(self, source: Any, clock: Clock) -> Entry | Draft:
+        """Likewise, where it may be a small one of which nothing is said that would have to be checked."""
+        name, method = self._name, self._method
+        is_odd = self._payload or method not in _METHODS or name.endswith("/")
+        if is_odd or any(value is not None for value in self._stated().values()):
+            return self.entry(source)
+        date, extra = clock.shown(self._instant().replace(microsecond=0))
+        return Draft(name, source, date, extra=extra, compression=method, level=_LEVEL if method else None)
 
     def _instant(self) -> datetime:
         return to_utc(self.modification_time)
@@ -267,6 +278,12 @@ class LocalFile(BaseFile):
             LocalFile._generate_file_data,
             LocalFile._async_generate_file_data,
         )
+
+    def draft(self, source: Any, clock: Clock) -> Entry | Draft:
+        if not self._is_plain or self._payload or self._method not in _METHODS or self._name.endswith("/"):
+            return self.entry(source)
+        level = _LEVEL if self._method else None
+        return Draft(self._name, source, compression=self._method, level=level, dated=clock.shown)
 
     def _stated(self) -> dict[str, Any]:
         return {} if self._is_plain else super()._stated()  # the file itself says it

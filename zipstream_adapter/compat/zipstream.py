@@ -30,6 +30,7 @@ from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipInfo
 
 from ..compress import METHODS
+from ..dates import LocalTime
 from ..describe import amend, describe
 from ..entry import Entry, path_of
 from ..errors import OptionError, StreamClosedError
@@ -38,7 +39,7 @@ from ..names import is_plain, is_storable, repaired
 from ..sink import FileSink
 from ..source import OpenSource, read_small
 from ..taken import take
-from .clock import by_clock, by_fields, now_by_clock
+from .clock import Clock, by_clock, by_fields
 from .small_members import ListedArchive, SmallOnes, about, described
 
 __all__ = ["ZIP64_LIMIT", "ZIP_BZIP2", "ZIP_DEFLATED", "ZIP_LZMA", "ZIP_STORED", "PointerIO", "ZipFile", "ZipInfo"]
@@ -115,12 +116,17 @@ class _Job:
         name, dated = self.named_and_dated()
         return Entry(name, self._left_open, mode=_MODE, compression=self._method, zip64=self._zip64, **dated)
 
-    def named_and_dated(self) -> tuple[str, dict[str, Any]]:
+    def named_and_dated(self, clock: Clock | None = None) -> tuple[str, dict[str, Any]]:
         """The name of its member, and the options of an Entry for the date of data that is in no file."""
-        dated = now_by_clock() if self._date is None else by_fields(tuple(self._date)[:6])
+        if self._date is None:
+            date, extra = (clock or Clock()).now()
+            return _plain_name(self.arcname), {"modified": date, "extra": extra}
+        dated = by_fields(tuple(self._date)[:6])
         return _plain_name(self.arcname), dated
 
-    def small(self, compression: int, limit: Callable[[int], int], is_awaited: Callable[[int], bool]) -> Any:
+    def small(
+        self, compression: int, limit: Callable[[int], int], is_awaited: Callable[[int], bool], clock: Clock
+    ) -> Any:
         """(name, data, what else there is to say, method) where it has less bytes than the limit of the method.
 
         Else what was `Taken` of its source, or None.
@@ -132,8 +138,11 @@ class _Job:
         if isinstance(self._source, os.PathLike):
             name = _plain_name(self.arcname)
             found = read_small(self._source, most) if is_storable(name) else None
-            return found and (name, found[0], about(by_clock(found[1].modified), found[1].mode), method)
-        name, dated = self.named_and_dated()
+            if found is None:
+                return None
+            date, extra = clock.shown(found[1].modified)
+            return name, found[0], (date, type(date) is LocalTime, found[1].mode, extra), method
+        name, dated = self.named_and_dated(clock)
         if name.endswith("/") or not is_storable(name):
             return None
         if type(self._source) is tuple and type(self._source[0]) is bytes and len(self._source[0]) < most:
@@ -165,6 +174,7 @@ class ZipFile(ListedArchive):
             raise ModeError(f"mode={mode!r}: zipstream.ZipFile() requires mode 'w'")
         super().__init__(file=None if isinstance(fileobj, PointerIO) else fileobj, compression=compression, lookahead=0)
         self._small = SmallOnes(self, 0, _described)
+        self._clock = Clock()
         self._names: set[str] = set()
         self.paths_to_write: deque[_Job] = deque()
         self._source: OpenSource | None = None  # of the member that is being written
@@ -241,7 +251,7 @@ class ZipFile(ListedArchive):
     def _add(self, job: _Job) -> Iterator[Any]:
         self._asked = time.monotonic()
         try:
-            found = job.small(self.compression, self._limit, self._is_awaited) if self._begun else None
+            found = job.small(self.compression, self._limit, self._is_awaited, self._clock) if self._begun else None
             if isinstance(found, tuple):
                 self._note_name(found[0])
                 self._small.add(*found)

@@ -237,7 +237,7 @@ class ZipStream:
             raise _no_compression()
         if name.endswith("/"):
             method, level = ZIP_STORED, None
-        date = tuple(time.localtime(modified)[:6])
+        date = time.localtime(modified)[:6]
         with self._changing:
             self._refuse_if_final()
             if self._last_modified is None or self._last_modified < date:

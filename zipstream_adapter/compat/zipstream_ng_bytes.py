@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -124,7 +125,7 @@ class Maker:
             data = taken
         if not data or len(data) >= limit or size not in (None, len(data)):
             return OpenSource(Entry(name, source))
-        modified, mode = (facts.stat.st_mtime, facts.mode) if facts else (int(time.time()), 0o600)
+        modified, mode = (math.floor(facts.stat.st_mtime), facts.mode) if facts else (int(time.time()), 0o600)
         self._small.add(name, data, (modified, mode), method, level, size is None)
         return None
 
