@@ -78,13 +78,13 @@ class QuickMembers:
         found: what its file, or its asynchronous source, was read to, for which there is a plan. Of what is not done
         here, see `taken`.
         """
+        if type(item) is tuple and len(item) == 2 and type(item[1]) is bytes:
+            return self._add_pair(item[0], item[1])
         if plan is not None:
             if self._put(plan, found, None, at_once=True, gather=True):
                 return True
             self._taken = Taken.whole(item, found)
             return False
-        if type(item) is tuple and len(item) == 2 and type(item[1]) is bytes:
-            return self._add_pair(*item)
         if type(item) is Entry and type(item.source) is bytes and _is_plain(item):
             return self._add_pair(item.name, item.source)
         plan = self._plan(item)

@@ -122,7 +122,7 @@ class Template:
         info.header_offset = LIMIT32
         self._wide_row = directory_row(info, zip64=self._zip64)[: _ROW.size - self._ROW_REST.size]
         info.header_offset = 0
-        self._attributes = info.internal_attr, info.external_attr
+        self._internal, self._external = info.internal_attr, info.external_attr
         self._extra = without_zip64(info.extra)
         self._has_descriptor = bool(info.flag_bits & DESCRIPTOR_FLAG)
 
@@ -142,8 +142,9 @@ class Template:
 
     def records(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> tuple[bytes, bytes, bytes]:
         """`header`, `descriptor` and `directory_row` of a member at `offset`."""
-        sizes = crc, compressed, size
-        return self.header(name, *sizes), self.descriptor(*sizes), self.directory_row(name, *sizes, offset)
+        header = self.header(name, crc, compressed, size)
+        descriptor = self.descriptor(crc, compressed, size) if self._has_descriptor else b""
+        return header, descriptor, self.directory_row(name, crc, compressed, size, offset)
 
     def descriptor(self, crc: int, compressed: int, size: int) -> bytes:
         """As `data_descriptor`; nothing where there is none."""
@@ -155,7 +156,9 @@ class Template:
         if offset >= LIMIT32:
             extra, row = _ZIP64_OFFSET.pack(1, 8, offset) + extra, self._wide_row
             offset = LIMIT32
-        rest = self._ROW_REST.pack(crc, compressed, size, len(name), len(extra), 0, 0, *self._attributes, offset)
+        rest = self._ROW_REST.pack(
+            crc, compressed, size, len(name), len(extra), 0, 0, self._internal, self._external, offset
+        )
         return row + rest + name + extra
 
 
@@ -178,7 +181,9 @@ class WideTemplate(Template):
             extra = _ZIP64_EXTRA.pack(1, 16, size, compressed) + self._extra
         else:
             extra, offset = struct.pack("<2H3Q", 1, 24, size, compressed, offset) + self._extra, LIMIT32
-        rest = self._ROW_REST.pack(crc, LIMIT32, LIMIT32, len(name), len(extra), 0, 0, *self._attributes, offset)
+        rest = self._ROW_REST.pack(
+            crc, LIMIT32, LIMIT32, len(name), len(extra), 0, 0, self._internal, self._external, offset
+        )
         return self._row + rest + name + extra
 
 
