@@ -54,7 +54,10 @@ def test_prefetch_does_not_show(way: str, made: list[Recipe], prefetch: int, chu
     assert archive_of(way, [recipe.entry() for recipe in made], prefetch=prefetch, chunk_size=chunk_size) == plain
 
 
-def test_paths_and_what_is_in_memory_and_directories_come_in_their_order(way: str, tmp_path: Path) -> None:
+def test_paths_and_what_is_in_memory_and_directories_come_in_their_order(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(DATE))
     (tmp_path / "large").write_bytes(LONG)
     (tmp_path / "small").write_bytes(b"small")
     ledger = Ledger()
