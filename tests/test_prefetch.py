@@ -54,6 +54,25 @@ def test_prefetch_does_not_show(way: str, made: list[Recipe], prefetch: int, chu
     assert archive_of(way, [recipe.entry() for recipe in made], prefetch=prefetch, chunk_size=chunk_size) == plain
 
 
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_what_came_of_a_slow_source_is_handed_over_when_its_turn_has_come(pieces: int) -> None:
+    arrived = threading.Event()
+
+    def trickle() -> Iterator[bytes]:
+        for _ in range(pieces):
+            yield b"piece"
+        assert arrived.wait(30), "nothing was handed over"
+        yield b"end"
+
+    stream = stream_zip([("a", b"before"), ("slow", trickle())], prefetch=2, lookahead=0)
+    archive = b""
+    for chunk in stream:
+        archive += chunk
+        if b"piece" in archive:
+            arrived.set()
+    assert oracles.members(archive) == {"a": b"before", "slow": b"piece" * pieces + b"end"}
+
+
 def test_paths_and_what_is_in_memory_and_directories_come_in_their_order(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -42,7 +43,10 @@ def to_fetch(item: Any) -> Entry | None:
 
 
 class Fetched:
-    """An entry whose source is opened and read ahead: what `OpenSource` is to others."""
+    """An entry whose source is opened and read ahead: what `OpenSource` is to others.
+
+    What is there when its turn has come goes on its way at once, whatever the source makes one wait for next.
+    """
 
     in_memory = False
 
@@ -53,6 +57,8 @@ class Fetched:
         self._source: OpenSource | None = None
         self._chunks: deque[bytes] = deque()
         self._error: Exception | None = None
+        self._moved = threading.Condition()
+        self._is_awaited = self._is_over = False  # whether its turn has come; whether no more is read ahead
 
     @property
     def size(self) -> int | None:
@@ -67,32 +73,58 @@ class Fetched:
         self._future = executor.submit(copy_context().run, self._fetch)
 
     def _fetch(self) -> OpenSource:
-        source = OpenSource(self.item, self._read_size)
-        held = 0
         try:
-            while held < AHEAD and (chunk := next(source, None)) is not None:
-                self._chunks.append(bytes(chunk))  # what the source may use again is no longer its own
-                held += len(self._chunks[-1])
-        except Exception as exc:
-            self._error = exc  # after what came before it
-        except BaseException:
-            source.close()
-            raise
-        return source
+            source = OpenSource(self.item, self._read_size)
+            try:
+                self._read_ahead(source)
+            except BaseException:
+                source.close()
+                raise
+            return source
+        finally:
+            with self._moved:
+                self._is_over = True
+                self._moved.notify()
+
+    def _read_ahead(self, source: OpenSource) -> None:
+        held = 0
+        with self._moved:
+            self._source = source
+            self._moved.notify()
+        while held < AHEAD and not (held and self._is_awaited):  # from then on it is read as it is asked for
+            try:
+                chunk = next(source, None)
+            except Exception as exc:
+                self._error = exc  # after what came before it
+                return
+            if chunk is None:
+                return
+            data = bytes(chunk)  # what the source may use again is no longer its own
+            held += len(data)
+            with self._moved:
+                self._chunks.append(data)
+                self._moved.notify()
 
     def open(self) -> Fetched:
         """Its turn has come: wait until it is opened; raises what that raised."""
         assert self._future is not None
-        self._source = self._future.result()
+        self._is_awaited = True
+        with self._moved:
+            self._moved.wait_for(lambda: self._source is not None or self._is_over)
+        if self._source is None:
+            self._future.result()
         return self
 
     def __next__(self) -> Buffer:
-        if self._chunks:
-            return self._chunks.popleft()
+        with self._moved:
+            self._moved.wait_for(lambda: self._chunks or self._is_over)
+            if self._chunks:
+                return self._chunks.popleft()
+        assert self._future is not None
+        source = self._future.result()
         if self._error is not None:
             raise self._error
-        assert self._source is not None
-        return next(self._source)
+        return next(source)
 
     def close(self) -> None:
         """Let go of the source, once. One that was never opened stays its owner's."""
