@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.both_ways import DATA, DATE, LONG_WAY, fields
+from tests.peaks import PEAK
 from zipstream_adapter import Entry, stream_zip
 from zipstream_adapter.records import (
     DESCRIPTOR_FLAG,
@@ -55,7 +56,9 @@ def test_a_template_packs_what_the_records_are(flags: int, method: int, extra: b
             if flags & DESCRIPTOR_FLAG:
                 whole += data_descriptor(single, zip64=False)
             row = directory_row(single, zip64=False)
-            assert template.member(name.encode(), single.CRC, size, data) == whole
+            header, descriptor, packed = template.records(name.encode(), single.CRC, len(data), size, offset)
+            assert header + data + descriptor == whole
+            assert packed == row
             assert template.directory_row(name.encode(), single.CRC, len(data), size, offset) == row
 
 
@@ -115,17 +118,9 @@ def test_the_central_directory_leaves_in_pieces(count: int, chunk_size: int) -> 
     assert b"".join(chunks).count(b"PK\1\2") == count
 
 
-_PROBE = """
-import resource, sys
-
-def peak():
-    # A process starts with its parent's peak in getrusage; Linux also tells its own.
-    try:
-        with open("/proc/self/status") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
+_PROBE = (
+    PEAK
+    + """
 from zipstream_adapter import stream_zip
 
 method, duplicates, way, count = *sys.argv[1:4], int(sys.argv[4])
@@ -141,6 +136,7 @@ before = peak()
 assert run(count) <= 65536 + 100
 sys.stdout.write(str((peak() - before) / count))
 """
+)
 
 
 @pytest.mark.parametrize(

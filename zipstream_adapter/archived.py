@@ -19,18 +19,22 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from .dates import EARLIEST, EXTENDED_TIMESTAMP_ID, LocalTime
 from .errors import BadArchiveError, EntryError, EntryTypeError, SourceChangedError
 from .fields import described, extra_fields
-from .records import METHOD_FLAGS, UTF8_FLAG
+from .records import ENCRYPTED_FLAG, LOCAL, METHOD_FLAGS, PATCHED_FLAG, STRONGLY_ENCRYPTED_FLAG, decoded_name
 
 if TYPE_CHECKING:
     from typing import Self
 
 _PIECE = 1 << 18  # bytes that are read at a time
 # Of a member under one of these bits (4.4.4) the data cannot be passed on as it is.
-_REFUSED = {0x0001: "is encrypted", 0x0020: "is a patch", 0x0040: "is encrypted", 0x2000: "has masked headers"}
+_REFUSED = {
+    ENCRYPTED_FLAG: "is encrypted",
+    PATCHED_FLAG: "is a patch",
+    STRONGLY_ENCRYPTED_FLAG: "is encrypted",
+    0x2000: "has masked headers",
+}
 _ZIP64_ID = 0x0001
 _UNICODE_NAME_ID = 0x7075
 _TIMES = {EXTENDED_TIMESTAMP_ID, 0x000A, 0x5855}  # the last two: NTFS's, and the older one of Unix
-_LOCAL = struct.Struct("<4s5H3L2H")
 
 
 def find(zip_file: Any, member: Any) -> tuple[ZipInfo, FromZipFile | FromPath]:
@@ -194,11 +198,11 @@ class FromPath:
     def _skip_header(self, file: Any) -> None:
         """Go past the local header, whose name and extra have lengths of their own (4.3.7)."""
         file.seek(self.offset)
-        head = file.read(_LOCAL.size)
-        if len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
+        head = file.read(LOCAL.size)
+        if len(head) < LOCAL.size or head[:4] != b"PK\3\4":
             raise BadArchiveError(f"{self._what} cannot be read: there is no local header at byte {self.offset}")
-        _, _, flags, method, *_, name_size, extra_size = _LOCAL.unpack(head)
-        name = file.read(name_size).decode("utf-8" if flags & UTF8_FLAG else "cp437", "replace")
+        _, _, _, flags, method, *_, name_size, extra_size = LOCAL.unpack(head)
+        name = decoded_name(file.read(name_size), flags)
         if (name, method) != (self.member, self.method):
             raise BadArchiveError(
                 f"{self._what} cannot be read: its local header is that of {name!r}, by method {method} and not "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
 
 from .errors import OptionError
+from .records import AES_METHOD
 from .zstd import LEVELS as ZSTD_LEVELS
 from .zstd import zstd_library
 
@@ -43,9 +44,6 @@ _LEVELS = {
 }
 # Zstandard's takes in those of all others.
 _ANY_LEVEL = ZSTD_LEVELS
-
-
-_ENCRYPTED = 99  # WinZip's AES
 
 
 class Compressor(Protocol):
@@ -95,7 +93,7 @@ def check_installed(method: int | None) -> None:
 def raw_method_number(compression: int | str) -> int:
     """The zip method number of data that is compressed already: a name as above, but "auto", or any number (4.4.5)."""
     if isinstance(compression, int) and not isinstance(compression, bool) and 0 <= compression <= 0xFFFF:
-        if compression == _ENCRYPTED:
+        if compression == AES_METHOD:
             raise OptionError(f"compression={compression!r} stands for encrypted data, which is not written")
         return compression
     number = method_number(compression)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from zipfile import ZIP_STORED
 
 from .checksums import ChecksumCache
@@ -103,7 +103,7 @@ class Options(NamedTuple):
         """What the data of `entry` is encrypted with, if it is."""
         if entry.is_dir or entry.password is False:
             return None
-        return entry.password or check_password(self.password)
+        return entry.password or cast("bytes | None", self.password)  # `checked` has seen to it
 
     def archive(self, kind: type[Kind]) -> Kind:
         """An empty archive of that kind, to the options' taste."""

@@ -15,7 +15,7 @@ from zipfile import ZIP_BZIP2, ZipInfo
 LIMIT32 = 0xFFFFFFFF
 LIMIT16 = 0xFFFF
 
-ENCRYPTED_FLAG = 0x0001
+ENCRYPTED_FLAG, PATCHED_FLAG, STRONGLY_ENCRYPTED_FLAG = 0x0001, 0x0020, 0x0040
 DESCRIPTOR_FLAG = 0x0008
 LZMA_EOS_FLAG = 0x0002
 METHOD_FLAGS = 0x0006  # bits 1 and 2: each method has its own meaning for them (4.4.4)
@@ -31,13 +31,14 @@ _METHOD_VERSION = {9: 21, 10: 25, ZIP_BZIP2: 46}
 _AES_VERSION = 51
 _LATEST_VERSION = 63
 
-_LOCAL = struct.Struct("<4s2B4H3L2H")
+LOCAL = struct.Struct("<4s2B4H3L2H")
 _ROW = struct.Struct("<4s4B4H3L5H2L")
+ROW_SIZE = _ROW.size  # without its name, extra and comment
 _DESCRIPTOR = struct.Struct("<4s3L")
 _DESCRIPTOR64 = struct.Struct("<4sL2Q")
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_LOCATOR64 = struct.Struct("<4sLQL")
-_END = struct.Struct("<4s4H2LH")
+END64 = struct.Struct("<4sQ2H2L4Q")
+LOCATOR64 = struct.Struct("<4sLQL")
+END = struct.Struct("<4s4H2LH")
 _ZIP64_EXTRA = struct.Struct("<2H2Q")
 _ZIP64_OFFSET = struct.Struct("<2HQ")
 # Version AE-2, which stores no CRC-32; by whom; 256 bits; and the method under the encryption.
@@ -65,7 +66,7 @@ def local_header(info: ZipInfo, *, zip64: bool) -> bytes:
     set_versions(info, zip64)
     name, flags = encoded_name(info)
     date, time = _dos_date_time(info)
-    head = _LOCAL.pack(
+    head = LOCAL.pack(
         b"PK\3\4", info.extract_version, info.reserved, flags, method, time, date,
         crc, compressed, size, len(name), len(extra),
     )  # fmt: skip
@@ -118,20 +119,13 @@ class Template:
         info.CRC = info.compress_size = info.file_size = info.header_offset = 0
         whole, row = local_header(info, zip64=self._zip64), directory_row(info, zip64=self._zip64)
         # All up to the date is the same in each (4.3.7, 4.3.12).
-        self._local, self._row = whole[: _LOCAL.size - self._LOCAL_REST.size], row[: _ROW.size - self._ROW_REST.size]
+        self._local, self._row = whole[: LOCAL.size - self._LOCAL_REST.size], row[: _ROW.size - self._ROW_REST.size]
         info.header_offset = LIMIT32
         self._wide_row = directory_row(info, zip64=self._zip64)[: _ROW.size - self._ROW_REST.size]
         info.header_offset = 0
         self._internal, self._external = info.internal_attr, info.external_attr
         self._extra = without_zip64(info.extra)
         self._has_descriptor = bool(info.flag_bits & DESCRIPTOR_FLAG)
-
-    def member(self, name: bytes, crc: int, size: int, data: bytes) -> bytes:
-        """The whole member with the `name` (UTF-8 where `info`'s is): header, `data` as it is coded, any descriptor."""
-        coded = len(data)
-        if self._has_descriptor:
-            return b"".join((self.header(name, crc, coded, size), data, self.descriptor(crc, coded, size)))
-        return self.header(name, crc, coded, size) + data
 
     def header(self, name: bytes, crc: int, compressed: int, size: int) -> bytes:
         """As `local_header`."""
@@ -275,11 +269,11 @@ def end_records(count: int, size: int, offset: int, comment: bytes) -> tuple[byt
     zip64 = b""
     if end_zip64_field(count, size, offset):
         at = offset + size
-        zip64 = _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
-        zip64 += _LOCATOR64.pack(b"PK\6\7", 0, at, 1)
+        zip64 = END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+        zip64 += LOCATOR64.pack(b"PK\6\7", 0, at, 1)
     count = min(count, LIMIT16)
     size, offset = min(size, LIMIT32), min(offset, LIMIT32)
-    return zip64, _END.pack(b"PK\5\6", 0, 0, count, count, size, offset, len(comment)) + comment
+    return zip64, END.pack(b"PK\5\6", 0, 0, count, count, size, offset, len(comment)) + comment
 
 
 def end_zip64_field(count: int, size: int, offset: int) -> str | None:
@@ -326,6 +320,11 @@ def encoded_name(info: ZipInfo) -> tuple[bytes, int]:
     if info.filename.isascii():
         return info.filename.encode("ascii"), info.flag_bits
     return info.filename.encode("utf-8"), info.flag_bits | UTF8_FLAG
+
+
+def decoded_name(name: bytes, flags: int) -> str:
+    """A name as its bytes and flags say (D.1)."""
+    return name.decode("utf-8" if flags & UTF8_FLAG else "cp437", "replace")
 
 
 def without_zip64(extra: bytes) -> bytes:

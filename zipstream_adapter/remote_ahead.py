@@ -17,6 +17,7 @@ from zipfile import ZipInfo
 
 from .errors import BadArchiveError
 from .parallel import Lease
+from .records import LOCAL
 from .remote_object import RemoteObject
 from .remote_parts import PartInMemory
 
@@ -25,7 +26,6 @@ from .remote_parts import PartInMemory
 SMALL, TINY = 1 << 20, 1 << 16
 _LEAST_AHEAD = 1 << 18
 _IN_ORDER = 3  # members that have to be opened in order before others come with the next
-_LOCAL_HEADER = 30
 # A local header's extra can be longer than its row in the directory has it. Bytes that are fetched for that: of the
 # member's own, a hundredth.
 _LEAST_SLACK, _MOST_SLACK = 256, 1 << 16
@@ -59,13 +59,13 @@ class Extents:
         """Where `info`'s member lies."""
         start = info.header_offset
         limit = self.after(start)
-        if not 0 <= start <= self._directory - _LOCAL_HEADER - info.compress_size:
+        if not 0 <= start <= self._directory - LOCAL.size - info.compress_size:
             raise BadArchiveError(
                 f"{self._where} is broken: member {info.filename!r} is said to begin at byte {start} and to have "
                 f"{info.compress_size} bytes, and the directory begins at byte {self._directory}"
             )
         slack = min(max(_LEAST_SLACK, info.compress_size // 100), _MOST_SLACK)
-        head = _LOCAL_HEADER + len(info.orig_filename.encode("utf-8", "replace")) + len(info.extra)
+        head = LOCAL.size + len(info.orig_filename.encode("utf-8", "replace")) + len(info.extra)
         return Extent(start, min(limit, start + head + slack + info.compress_size), limit)
 
     def around(self, at: int) -> Extent | None:
@@ -76,7 +76,7 @@ class Extents:
         start = self._offsets[index]
         limit = self.after(start)
         # Its name is not known here.
-        return Extent(start, min(limit, start + _LOCAL_HEADER + _MOST_SLACK + self._sizes[index]), limit)
+        return Extent(start, min(limit, start + LOCAL.size + _MOST_SLACK + self._sizes[index]), limit)
 
     def after(self, start: int) -> int:
         """Where the next member begins, or the directory."""

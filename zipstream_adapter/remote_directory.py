@@ -13,17 +13,13 @@ from typing import NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 from .errors import BadArchiveError
-from .records import LIMIT16, LIMIT32
+from .records import END, END64, LIMIT16, LIMIT32, LOCATOR64, ROW_SIZE
 
 # Bytes at the end of an object that opening asks for. The end records and the longest comment take 64 KiB and 98.
 SUFFIX = 1 << 17
 LEAST_SUFFIX = LIMIT16 + 98
 
-_END = struct.Struct("<4s4H2LH")
-_LOCATOR64 = struct.Struct("<4sLQL")
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_ROW = 46
-_LONGEST_ROW = _ROW + 3 * LIMIT16
+_LONGEST_ROW = ROW_SIZE + 3 * LIMIT16
 
 
 class End(NamedTuple):
@@ -60,17 +56,17 @@ class _Record(NamedTuple):
 
 def find_end(tail: bytes, size: int, where: str) -> End | None:
     """What the records at the end say; None where `tail`, the last bytes of an object of `size`, has no end record."""
-    at = len(tail) - _END.size
+    at = len(tail) - END.size
     if tail[at : at + 4] != b"PK\5\6" or tail[-2:] != b"\0\0":
         at = tail.rfind(b"PK\5\6", max(0, at - LIMIT16))
-    if at < 0 or at + _END.size > len(tail):
+    if at < 0 or at + END.size > len(tail):
         return None
     first = size - len(tail)  # of the tail, in the object
-    _, disk, first_disk, here, count, directory, offset, comment = _END.unpack_from(tail, at)
-    if at + _END.size + comment > len(tail):
+    _, disk, first_disk, here, count, directory, offset, comment = END.unpack_from(tail, at)
+    if at + END.size + comment > len(tail):
         raise BadArchiveError(
             f"{where} is cut short: its end record at byte {first + at} has a comment of {comment} bytes, and "
-            f"{len(tail) - at - _END.size} follow"
+            f"{len(tail) - at - END.size} follow"
         )
     record = _Record(first + at, not disk and not first_disk and here == count, (count, directory, offset))
     record64 = _record64(tail, at, first, where)
@@ -83,17 +79,17 @@ def find_end(tail: bytes, size: int, where: str) -> End | None:
 
 def _record64(tail: bytes, at: int, first: int, where: str) -> _Record | None:
     """The zip64 end record, if there is a locator in front of the end record at `at`."""
-    locator_at = at - _LOCATOR64.size
+    locator_at = at - LOCATOR64.size
     if locator_at < 0 or tail[locator_at : locator_at + 4] != b"PK\6\7":
         return None
-    _, disk, place, disks = _LOCATOR64.unpack_from(tail, locator_at)
-    record_at = locator_at - _END64.size
+    _, disk, place, disks = LOCATOR64.unpack_from(tail, locator_at)
+    record_at = locator_at - END64.size
     if record_at < 0 or tail[record_at : record_at + 4] != b"PK\6\6":
         raise BadArchiveError(
             f"{where} is broken: its zip64 locator at byte {first + locator_at} says that the zip64 end record is at "
             f"byte {place}, and none is in front of it"
         )
-    _, _, _, _, this_disk, first_disk, here, count, size, offset = _END64.unpack_from(tail, record_at)
+    _, _, _, _, this_disk, first_disk, here, count, size, offset = END64.unpack_from(tail, record_at)
     single = not (disk or disks > 1 or this_disk or first_disk) and here == count
     return _Record(first + record_at, single, (count, size, offset), place)
 
@@ -127,7 +123,7 @@ def _checked(record: _Record, where: str) -> End:
             f"and it is at {record.at - shift}"
         )
     wraps = record.place is None
-    if size < count * _ROW or (not wraps and size > count * _LONGEST_ROW):
+    if size < count * ROW_SIZE or (not wraps and size > count * _LONGEST_ROW):
         raise BadArchiveError(f"{where} is broken: a directory of {size} bytes cannot have {count} members")
     return End(start, size, count, wraps)
 

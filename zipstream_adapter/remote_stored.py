@@ -6,35 +6,33 @@
 from __future__ import annotations
 
 import io
-import struct
 from typing import TYPE_CHECKING
 from zipfile import ZipInfo
 
 from .checksum import fastest_crc32
 from .errors import BadArchiveError, EncryptedMemberError
-from .records import UTF8_FLAG
+from .records import ENCRYPTED_FLAG, LOCAL, decoded_name
 from .remote_member import MemberFile
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_LOCAL = struct.Struct("<4s5H3L2H")
 _BUFFER = 1 << 16
 
 
 def header_size(head: bytes, info: ZipInfo, what: str) -> int | None:
     """Bytes of the local header (4.3.7) that `head` begins with; None where it is not whole yet."""
-    if len(head) < _LOCAL.size:
+    if len(head) < LOCAL.size:
         return None
-    signature, _, flags, *_, name_size, extra_size = _LOCAL.unpack_from(head)
+    signature, _, _, flags, *_, name_size, extra_size = LOCAL.unpack_from(head)
     if signature != b"PK\3\4":
         raise BadArchiveError(f"{what} cannot be read: there is no local header at byte {info.header_offset}")
-    if flags & 1:
+    if flags & ENCRYPTED_FLAG:
         raise EncryptedMemberError(f"{what} cannot be read: it is encrypted, by its local header")
-    end = int(_LOCAL.size + name_size + extra_size)
+    end = int(LOCAL.size + name_size + extra_size)
     if len(head) < end:
         return None
-    name = head[_LOCAL.size : _LOCAL.size + name_size].decode("utf-8" if flags & UTF8_FLAG else "cp437", "replace")
+    name = decoded_name(head[LOCAL.size : LOCAL.size + name_size], flags)
     if name != info.orig_filename:
         raise BadArchiveError(f"{what} cannot be read: its local header is that of {name!r}")
     return end
@@ -42,9 +40,9 @@ def header_size(head: bytes, info: ZipInfo, what: str) -> int | None:
 
 def open_stored(file: MemberFile, info: ZipInfo, what: str) -> io.BufferedReader:
     """The data of a member that is stored. file: at its local header."""
-    head = file.read(_LOCAL.size)
-    if len(head) == _LOCAL.size:
-        head += file.read(sum(_LOCAL.unpack(head)[-2:]))
+    head = file.read(LOCAL.size)
+    if len(head) == LOCAL.size:
+        head += file.read(sum(LOCAL.unpack(head)[-2:]))
     size = header_size(head, info, what)
     if size is None:
         raise BadArchiveError(f"{what} cannot be read: its local header is cut short")

@@ -11,9 +11,11 @@ from functools import cached_property, partial
 from typing import IO, Any, Literal
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from .compress import ZIP_ZSTANDARD
 from .counts import is_count
 from .errors import BadArchiveError, EncryptedMemberError, OptionError, UnsupportedMethodError
 from .fields import described
+from .records import AES_METHOD, ENCRYPTED_FLAG, PATCHED_FLAG, STRONGLY_ENCRYPTED_FLAG
 from .remote_ahead import TINY, Extents, ReadAhead
 from .remote_directory import (
     LEAST_SUFFIX,
@@ -40,10 +42,8 @@ _TRANSLATED: tuple[tuple[type[Exception], type[Exception]], ...] = (
     (NotImplementedError, UnsupportedMethodError),
 )
 _KEPT = 8  # members that are read by the archive's own file, of which nobody says when they have been
-_ENCRYPTED, _PATCHED, _STRONGLY_ENCRYPTED = 0x0001, 0x0020, 0x0040
-_AES = 99
-_KNOWN = {ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA, 93}  # the last one: Zstandard, from Python 3.14 on
-_NAMES = {1: "shrunk", 6: "imploded", 9: "Deflate64", _AES: "AES encryption", 95: "XZ", 98: "PPMd"}
+_KNOWN = {ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA, ZIP_ZSTANDARD}  # the last one from Python 3.14 on
+_NAMES = {1: "shrunk", 6: "imploded", 9: "Deflate64", AES_METHOD: "AES encryption", 95: "XZ", 98: "PPMd"}
 
 
 def open_remote(
@@ -202,7 +202,7 @@ class Remote:
         data = ahead.member(extent)
         tiny = extent.limit - extent.start <= TINY  # those count as read when they are opened
         file: MemberFile | BytesFile | None = None
-        if tiny and data and info.compress_type == ZIP_STORED and not info.flag_bits & _ENCRYPTED:
+        if tiny and data and info.compress_type == ZIP_STORED and not info.flag_bits & ENCRYPTED_FLAG:
             file = in_memory(data, info, f"{self.source.where}: member {info.filename!r}")
         if file is None:
             file = MemberFile(extent, partial(_chunks, self), data, None if tiny else ahead.note_read)
@@ -274,7 +274,7 @@ class RemoteZipFile(ZipFile):
             fp=file, _lock=threading.RLock(), _fileRefCnt=0, _filePassed=0,
         )  # fmt: skip
         try:
-            if info.compress_type == ZIP_STORED and not info.flag_bits & _ENCRYPTED:
+            if info.compress_type == ZIP_STORED and not info.flag_bits & ENCRYPTED_FLAG:
                 return open_stored(file, info, f"{where}: member {info.filename!r}")
             return ZipFile.open(view, info, pwd=pwd)
         except Exception as exc:
@@ -300,10 +300,10 @@ class RemoteZipFile(ZipFile):
 
 def check_readable(info: ZipInfo, where: str, *, has_password: bool) -> None:
     """Refuse a member that cannot be read, before any of it is fetched."""
-    if info.flag_bits & (_PATCHED | _STRONGLY_ENCRYPTED) or info.compress_type == _AES:
-        what = "is a patch" if info.flag_bits & _PATCHED else "is encrypted (strongly)"
+    if info.flag_bits & (PATCHED_FLAG | STRONGLY_ENCRYPTED_FLAG) or info.compress_type == AES_METHOD:
+        what = "is a patch" if info.flag_bits & PATCHED_FLAG else "is encrypted (strongly)"
         raise UnsupportedMethodError(f"{where}: member {info.filename!r} {what}, which cannot be read here")
-    if info.flag_bits & _ENCRYPTED and not has_password:
+    if info.flag_bits & ENCRYPTED_FLAG and not has_password:
         raise EncryptedMemberError(f"{where}: member {info.filename!r} is encrypted: give its password (pwd=)")
     if info.compress_type not in _KNOWN:
         name = _NAMES.get(info.compress_type, "unknown")

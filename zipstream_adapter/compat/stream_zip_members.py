@@ -16,7 +16,7 @@ from ..coercion import Draft
 from ..dates import EARLIEST, LATEST, LocalTime, extended_timestamp
 from ..entry import Entry
 from ..errors import CRC32MismatchError, OptionError, SizeMismatchError, Zip64RequiredError
-from ..records import LIMIT16, LIMIT32
+from ..records import LIMIT16, LIMIT32, ROW_SIZE
 from ..source import close_of
 from .contexts import OwnContext
 from .stream_zip_errors import (
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 _MAY_NEED_ZIP64 = 4293656842
 # What zlib takes for its default.
 _ZLIB_DEFAULT = (-1, 6)
-# Bytes of a member in the central directory, without its name and its extra (APPNOTE 4.3.12).
-_ROW = 46
 # What needed a zip64 that was refused.
 _OVERFLOWS: dict[str | None, type[ZipOverflowError]] = {
     "size": UncompressedSizeOverflowError,
@@ -219,7 +217,7 @@ class Members:
                 f"entry {name!r} is member number {self._count + 1}, which needs zip64: use ZIP_AUTO(size) or ZIP_64"
             )
         self._count += 1
-        self._directory += _ROW + size
+        self._directory += ROW_SIZE + size
         self._check_directory()
 
     def _check_place(self) -> None:
