@@ -8,22 +8,17 @@ import tracemalloc
 
 import pytest
 
+from tests.peaks import PEAK
 from zipstream_adapter import StreamingZipFile
 
 pytest.importorskip("resource", reason="the peak is not told here")
 
 MEGABYTE = 1_000_000
 
-_PROBE = """
-import io, resource, sys, zlib
-
-def peak():
-    # A process starts with its parent's peak in getrusage; Linux also tells its own.
-    try:
-        with open("/proc/self/status") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+_PROBE = (
+    PEAK
+    + """
+import io, zlib
 
 from zipstream_adapter import StreamingZipFile, stream_zip
 
@@ -59,6 +54,7 @@ if method == "stored":
     assert target.total > size, target.total
 sys.stdout.write(str(peak() - before))
 """
+)
 
 
 def growth(way: str, method: str, size: int, seconds: float = 100) -> int:

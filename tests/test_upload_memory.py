@@ -8,24 +8,19 @@ import sys
 import pytest
 
 from tests.buckets import PART, need_obstore, serving
+from tests.peaks import PEAK
 
 need_obstore()
 pytest.importorskip("resource", reason="the peak is not told here")
 MIB = 1 << 20
 
-_PROBE = """
-import asyncio, resource, sys
+_PROBE = (
+    PEAK
+    + """
+import asyncio
 from obstore.store import S3Store
 from zipstream_adapter.upload import upload_zip
 from zipstream_adapter.upload_aio import upload_zip_async
-
-def peak():
-    # A process starts with its parent's peak in getrusage; Linux also tells its own.
-    try:
-        with open("/proc/self/status") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 url, way, blocks, part_size = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 keys = {"access_key_id": "test", "secret_access_key": "secret", "region": "us-east-1"}
@@ -47,6 +42,7 @@ before = peak()
 upload(blocks)
 sys.stdout.write(str(peak() - before))
 """
+)
 
 
 def growth(way: str, mebibytes: int, part_size: int) -> int:
