@@ -265,6 +265,12 @@ def _key_of(url: str, parts: SplitResult) -> tuple[str, str]:
     return bucket, checked_path(key, shown(url))
 
 
+def check_store(store: Any, method: str) -> None:
+    """Refuse what is no obstore store, or none that has `method`."""
+    if not callable(getattr(store, method, None)):
+        raise OptionError(f"store={store!r}: give an obstore store, such as obstore.store.S3Store('bucket')")
+
+
 def checked_path(path: str, where: str) -> str:
     """Refuse a key that obstore would take for another one, or not at all."""
     if not isinstance(path, str):

@@ -10,7 +10,7 @@ from typing import Any
 
 from .entry import Entry
 from .errors import OptionError, RemoteNotFoundError
-from .remote_store import import_obstore, translated
+from .remote_store import check_store, import_obstore, translated
 from .store_source import described, find
 from .tree import pattern_excluder
 
@@ -54,8 +54,7 @@ def walk_store(
     if not isinstance(prefix, str) or not isinstance(into, str):
         raise OptionError(f"prefix={prefix!r}, into={into!r}: give directories, as str")
     obstore = import_obstore()
-    if not callable(getattr(store, "list", None)):
-        raise OptionError(f"store={store!r}: give an obstore store, such as obstore.store.S3Store('bucket')")
+    check_store(store, "list")
     head = prefix.strip("/") + "/" if prefix.strip("/") else ""
     put = into.rstrip("/") + "/" if into else ""
     excluded: Any = exclude if callable(exclude) else pattern_excluder(exclude)

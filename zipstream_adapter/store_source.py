@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .errors import OptionError, RemoteConnectionError, RemotePermissionError, SourceChangedError
-from .remote_store import checked_path, import_obstore, shown_in, translated, translating
+from .remote_store import check_store, checked_path, import_obstore, shown_in, translated, translating
 from .upload_s3 import Signer, stored_crc32
 
 if TYPE_CHECKING:
@@ -163,8 +163,7 @@ def find(store: Any, path: str, options: Mapping[str, Any]) -> tuple[FromStore, 
     Raises as `Entry.from_store`.
     """
     obstore = import_obstore()
-    if not callable(getattr(store, "head", None)):
-        raise OptionError(f"store={store!r}: give an obstore store, such as obstore.store.S3Store('bucket')")
+    check_store(store, "head")
     path = checked_path(path, repr(path))
     with translating(shown_in(store, path)):
         meta = obstore.head(store, path)

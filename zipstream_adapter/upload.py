@@ -11,7 +11,7 @@ from .errors import EntryTypeError, LimitError, OptionError, StreamStateError
 from .facade import Facade
 from .layout import ZipLayout
 from .options import read_total
-from .remote_store import checked_path, import_obstore, shown_in, translated
+from .remote_store import check_store, checked_path, import_obstore, shown_in, translated
 from .stream import ZipStream
 
 # What S3 takes, and Google's buckets, too (Amazon S3 User Guide, "Amazon S3 multipart upload limits"); all but the last
@@ -99,8 +99,7 @@ class Job:
         self.where = shown_in(store, path)
         if not path:
             raise OptionError(f"{self.where}: an object needs a path of its own")
-        if not callable(getattr(store, "put", None)):
-            raise OptionError(f"store={store!r}: give an obstore store, such as obstore.store.S3Store('bucket')")
+        check_store(store, "put")
         if type(store).__name__ == "HTTPStore":
             raise OptionError(f"{self.where}: plain HTTP has no uploads in parts: give a bucket's store")
         check_part_size(part_size)
