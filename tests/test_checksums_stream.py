@@ -97,7 +97,11 @@ def descriptors_of(archive: bytes) -> int:
     return archive.count(b"PK\7\x08")
 
 
-@pytest.mark.parametrize("options", [{}, {"prefetch": 2}, {"on_progress": lambda progress: None}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"prefetch": 2}, {"on_progress": lambda progress: None}],
+    ids=["plain", "prefetch", "on_progress"],
+)
 def test_files_are_remembered_and_then_have_complete_headers(
     way: str, options: dict[str, Any], tree: Path, cache: Watching, tmp_path: Path
 ) -> None:

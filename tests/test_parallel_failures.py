@@ -219,9 +219,15 @@ def test_ctrl_c_while_a_block_is_waited_for_waits_for_it_and_ends_the_stream() -
             signal.pthread_kill(main, signal.SIGINT)
         return work()
 
+    def source() -> Iterator[bytes]:
+        for number in range(40):
+            if number == 20:
+                sent.wait(60)  # the threads begin a block, however busy the machine is
+            yield NOISE
+
     with Recording(2, job) as executor:
-        # So long that some of it is begun by the threads, and not by the caller who waits for it.
-        stream, left = long_stream(executor=executor, count=400), list[bytes]()
+        entries = [Entry("first", NOISE, compression="stored", modified=DATE), Entry("second", source(), modified=DATE)]
+        stream, left = stream_zip(entries, compression="deflate", level=1, executor=executor), list[bytes]()
         with pytest.raises(KeyboardInterrupt):
             # The signal comes wherever the main thread is by then: while it waits, or in here.
             rest_of(stream, left)

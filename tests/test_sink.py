@@ -307,7 +307,11 @@ def test_a_file_opened_behind_other_data_starts_there(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"#!stub\ndata"
 
 
-@pytest.mark.parametrize("file", [None, 5, "path", object(), cast(Any, type("NoWrite", (), {"write": 5})())], ids=repr)
+@pytest.mark.parametrize(
+    "file",
+    [None, 5, "path", object(), cast(Any, type("NoWrite", (), {"write": 5})())],
+    ids=lambda file: type(file).__name__,
+)
 def test_what_cannot_write_is_refused(file: Any) -> None:
     with pytest.raises(OptionError, match="needs a write\\(\\) that takes bytes"):
         FileSink(file)

@@ -320,7 +320,9 @@ def test_a_file_that_does_not_block_is_refused_when_it_has_nothing_yet(buffering
     assert file.closed
 
 
-@pytest.mark.parametrize("source", [b"data", [b""], io.BytesIO(), 5, lambda: b""], ids=repr)
+@pytest.mark.parametrize(
+    "source", [b"data", [b""], io.BytesIO(), 5, lambda: b""], ids=lambda source: type(source).__name__
+)
 def test_data_for_a_directory_is_refused(source: Any) -> None:
     with pytest.raises(EntryTypeError, match=r"^entry 'd/': .*directory"):
         OpenSource(Entry("d/", source))
