@@ -75,7 +75,7 @@ def mod_zip_manifest(
     if not lines:
         raise OptionError("entries: there are none, and mod_zip makes no archive of nothing")
     fields = zip_headers(filename, etag=etag, last_modified=last_modified)
-    del fields["X-Accel-Buffering"]  # is about this answer, which nginx has to have whole
+    fields.pop("X-Accel-Buffering", None)  # is about this answer, which nginx has to have whole
     return Manifest({"X-Archive-Files": "zip", **fields}, "".join(lines).encode())
 
 

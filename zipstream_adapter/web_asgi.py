@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -117,17 +118,36 @@ async def _send(answer: Answer, send: Send) -> None:
         except OSError as exc:  # ASGI 2.4 says so that the client is gone
             raise _GoneError from exc
 
-    body = answer.abody()
+    body, begun = answer.abody(), False
     try:
         chunk = await anext(body, None)
+        begun = True
         headers = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]
         await to_client({"type": "http.response.start", "status": answer.status, "headers": headers})
         while chunk is not None:
             await to_client({"type": "http.response.body", "body": chunk, "more_body": True})
             chunk = await anext(body, None)
         await to_client({"type": "http.response.body", "body": b"", "more_body": False})
+    except _GoneError:
+        raise
+    except Exception as exc:
+        if begun:
+            await _break(send, exc)
+        raise
     finally:
         await closed(body.aclose())
+
+
+async def _break(send: Send, failure: Exception) -> None:
+    """Make whoever receives our messages fail before we do.
+
+    Starlette's BaseHTTPMiddleware takes the end of an application for the end of its body, also if that has failed, and
+    raises the failure only after it has told the server that the body is whole. It raises at once for an event of a
+    type that it does not know. So do servers (ASGI, "Error Handling"), out of `send`, where it changes nothing: the
+    failure itself follows.
+    """
+    with suppress(Exception):
+        await send({"type": "http.response.broken", "reason": repr(failure)})
 
 
 async def _resolved(resolve: Callable[[Request], Any], request: Request) -> Any:
