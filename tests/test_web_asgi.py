@@ -202,7 +202,11 @@ def test_what_fails_later_is_raised_before_the_end_is_said() -> None:
         client = Client(asgi_app(lambda request: layout))
         with pytest.raises(OSError, match="the disk broke"):
             await client.ask()
-        assert len(client.sent) > 1 and client.sent[-1]["more_body"]
+        assert len(client.sent) > 1
+        assert all(message["more_body"] for message in client.sent[1:])
+        # The last one is of no type that there is: who takes the end of an application for that of the body fails here.
+        assert client.sent[-1]["type"] == "http.response.broken"
+        assert "the disk broke" in client.sent[-1]["reason"]
 
     run(main())
     assert (len(layout.opened), layout.closed) == (1, 1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 METHODS = ("GET", "HEAD")
 # Fields of a 200 that say what its body is, which a 304 has none of (RFC 9110 section 15.4.5), ...
-_OF_THE_BODY = {"content-length", "content-type", "content-disposition", "accept-ranges"}
+_OF_THE_BODY = {"content-length", "content-type", "content-disposition", "content-encoding", "accept-ranges"}
 # ... those that a layout has none of, as nginx may keep it, ...
 _OF_A_STREAM = {name.lower() for name in NOT_BUFFERED}
 # ... and those that an answer about something else must not have.

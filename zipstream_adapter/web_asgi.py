@@ -147,7 +147,7 @@ async def _break(send: Send, failure: Exception) -> None:
     failure itself follows.
     """
     with suppress(Exception):
-        await send({"type": "http.response.broken", "reason": repr(failure)})
+        await send({"type": "http.response.broken", "body": b"", "more_body": True, "reason": repr(failure)})
 
 
 async def _resolved(resolve: Callable[[Request], Any], request: Request) -> Any:

@@ -72,11 +72,11 @@ def zip_headers(
             says that byte ranges are answered, as `respond` does for a layout.
         last_modified: a datetime (a naive one is UTC), sent in whole seconds. One of the future is sent as now.
 
-    ``Cache-Control: no-transform`` keeps proxies from compressing, and ``Content-Encoding: identity`` middlewares that
-    do not know that: Django's, Starlette's and Flask-Compress leave alone what has a Content-Encoding. Clients take it
-    for what it says: no encoding. (RFC 9110 section 8.4.1 says that it should not be sent, as nothing follows from it.)
-    ``X-Accel-Buffering: no`` keeps nginx from collecting a stream. It would keep nginx from caching, too; so what has an
-    `etag`, which can be cached, is sent without.
+    ``Cache-Control: no-transform`` keeps proxies from compressing. ``Content-Encoding: identity`` does that for
+    middlewares that do not know no-transform: Django's, Starlette's and Flask-Compress leave alone what has a
+    Content-Encoding. It means no encoding. RFC 9110 section 8.4.1 says that it should not be sent; clients ignore it.
+    ``X-Accel-Buffering: no`` keeps nginx from collecting a stream before it sends it. It keeps nginx from caching, too,
+    so it is left out with an `etag`.
 
     Raises:
         OptionError, EntryTypeError: for values outside of these.
