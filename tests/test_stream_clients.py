@@ -20,6 +20,7 @@ from tests.uploads import PART, Receiver, receiving
 from zipstream_adapter import (
     AsyncZipStream,
     Entry,
+    StreamingZipFile,
     StreamStateError,
     ZipLayout,
     ZipStream,
@@ -304,6 +305,14 @@ def test_google_cloud_storage(blob: tuple[Any, dict[str, bytes]], make: Callable
     with make() as stream, pytest.raises(io.UnsupportedOperation, match="cannot be rewound"):
         target.upload_from_file(stream, rewind=True)
     assert objects == {}
+
+
+def test_google_cloud_storages_writer(blob: tuple[Any, dict[str, bytes]]) -> None:
+    """It cannot be flushed, only closed."""
+    target, objects = blob
+    with target.open("wb") as file, StreamingZipFile(file) as archive:
+        archive.writestr("a.bin", DATA)
+    assert members(objects["a.zip"]) == {"a.bin": DATA}
 
 
 @pytest.mark.parametrize("more", [0, 1])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -17,6 +17,9 @@ from .fields import described
 from .web_answer import Answer
 from .web_fields import by_lower_name
 from .web_request import Request, answer_to, refused
+
+_log = logging.getLogger(__name__)
+_NO_FILE = f"{__file__}/the archive failed"  # under a file is no other
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -139,15 +142,21 @@ async def _send(answer: Answer, send: Send) -> None:
 
 
 async def _break(send: Send, failure: Exception) -> None:
-    """Make whoever receives our messages fail before we do.
+    """Make whoever receives our messages break the transfer, before we raise.
 
     Starlette's BaseHTTPMiddleware takes the end of an application for the end of its body, also if that has failed, and
-    raises the failure only after it has told the server that the body is whole. It raises at once for an event of a
-    type that it does not know. So do servers (ASGI, "Error Handling"), out of `send`, where it changes nothing: the
-    failure itself follows.
+    raises the failure only when it has told the server that the body is whole. The event that it passes on and that
+    makes it say nothing more is one that is out of place here: a server raises for it, out of `send`, as for every
+    event that it does not expect (ASGI, "Error Handling"). Without such a middleware that changes nothing.
     """
-    with suppress(Exception):
-        await send({"type": "http.response.broken", "body": b"", "more_body": True, "reason": repr(failure)})
+    try:
+        await send({"type": "http.response.pathsend", "path": _NO_FILE, "body": b"", "more_body": True})
+    except asyncio.CancelledError:
+        # By the middleware, from which what the server has raised comes now, instead of this:
+        _log.error("the archive failed while it was sent, so the transfer was broken", exc_info=failure)
+        raise
+    except Exception:
+        return  # it was the server
 
 
 async def _resolved(resolve: Callable[[Request], Any], request: Request) -> Any:
