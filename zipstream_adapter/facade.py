@@ -95,3 +95,9 @@ class Facade:
         self._refuse_if_failed()
         if self._over:
             raise StreamStateError("this stream was read to its end already: make a new one to have its archive again")
+
+
+def refuse_begun(stream: Facade) -> None:
+    """Refuse a stream whose beginning is elsewhere."""
+    if stream.begun or stream.closed:
+        raise StreamStateError("this stream was begun before, so its archive would lack what has left: make another")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from .aio import AsyncZipStream
 from .errors import EntryTypeError, SizeMismatchError
+from .facade import refuse_begun
 from .fields import described
 from .stream import ZipStream
 from .web_fields import NOT_BUFFERED, NOT_COMPRESSED, by_lower_name, check_extra, overlaid, zip_headers
@@ -69,20 +70,24 @@ class Answer:
         return f"{self.status} {HTTPStatus(self.status).phrase}"
 
     def body(self) -> Body:
-        """The bytes, for a server that iterates: of a layout, or of a `ZipStream`."""
+        """The bytes, for a server that iterates: of a layout, or of a `ZipStream`, which must not have been begun."""
         if isinstance(self.archive, AsyncZipStream):
             raise EntryTypeError(f"{described(self.archive)} is asynchronous: use abody(), or give a stream_zip")
         if isinstance(self.archive, ZipStream):
+            if self.pieces is None:
+                refuse_begun(self.archive)
             left: Iterator[bytes] = self.archive if self.pieces is None else iter(_plain(self.pieces))
             return Body(left, self.archive.close, self.size)
         chunks = _chunks(self.archive, self.pieces or ())
         return Body(chunks, chunks.close, self.size)
 
     def abody(self) -> AsyncBody:
-        """The bytes, for an event loop: of a layout, or of an `AsyncZipStream`."""
+        """The bytes, for an event loop: of a layout, or of an `AsyncZipStream`, which must not have been begun."""
         if isinstance(self.archive, ZipStream):
             raise EntryTypeError(f"{described(self.archive)} is not asynchronous: use body(), or give async_stream_zip")
         if isinstance(self.archive, AsyncZipStream):
+            if self.pieces is None:
+                refuse_begun(self.archive)
             left = self.archive if self.pieces is None else _aiter(_plain(self.pieces))
             return AsyncBody(left, self.archive.aclose, self.size)
         chunks = _achunks(self.archive, self.pieces or ())
