@@ -2,9 +2,10 @@
 
     python examples/object_upload.py some/directory http://127.0.0.1:8000/archive.zip
 
-Works with every server that takes a PUT in chunks, such as WebDAV and artifact stores; `requests` and `httpx` take the
-archive in the same way. Its length is not known beforehand, and nothing of it is kept. If a file fails midway, the
-connection is dropped before the last chunk, which tells the server that the body is incomplete; and this fails, too.
+Works with every server that takes a PUT in chunks, such as WebDAV and artifact stores; `requests` takes the archive in
+the same way, and `httpx` as ``content=(chunk for chunk in archive)``. Its length is not known beforehand, and nothing
+of it is kept. If a file fails midway, the connection is dropped before the last chunk, which tells the server that the
+body is incomplete; and this fails, too.
 """
 
 import sys

@@ -101,8 +101,11 @@ def test_the_bytes_are_those_of_stream_zip(
         stream = async_stream_zip(_given(entries) if asynchronous else entries, prefetch=prefetch, **options)
         chunks = [chunk async for chunk in stream]
         assert all(type(chunk) is bytes and chunk for chunk in chunks)
-        assert [chunk async for chunk in stream] == []
+        with pytest.raises(StreamStateError, match="to its end already"):
+            aiter(stream)
         assert await stream.read() == b""
+        assert await anext(stream, None) is None
+        assert stream.tell() == sum(map(len, chunks))
         return b"".join(chunks), facts(stream)
 
     assert run(main()) == (sync.read(), facts(sync))

@@ -24,6 +24,7 @@ from zipstream_adapter import (
     StreamingZipFile,
     StreamStateError,
 )
+from zipstream_adapter.compat.push import StreamFile
 
 
 class TakesAll:
@@ -49,6 +50,46 @@ class ShortWrites(io.RawIOBase):
         part = bytes(data[:7])
         self.taken += part
         return len(part)
+
+
+class Unflushed(TakesAll):
+    """A target that can only be closed: Google Cloud Storage's writer is one."""
+
+    refusal: BaseException = io.UnsupportedOperation("cannot flush without finalizing the upload")
+
+    def flush(self) -> None:
+        raise self.refusal
+
+
+@pytest.mark.parametrize("refusal", [io.UnsupportedOperation("cannot flush"), NotImplementedError()])
+@pytest.mark.parametrize("make", [StreamingZipFile, lambda target: zipfile.ZipFile(StreamFile(target), "w")])
+def test_a_target_that_cannot_flush_gets_a_whole_archive(make: Callable[[Any], Any], refusal: Exception) -> None:
+    target = Unflushed()
+    target.refusal = refusal
+    with make(target) as archive:
+        archive.writestr("a", b"data")
+    assert oracles.members(target.taken) == {"a": b"data"}
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "no space left"), ValueError("closed"), KeyboardInterrupt()])
+def test_a_target_that_fails_to_flush_fails(failure: BaseException) -> None:
+    target = Unflushed()
+    target.refusal = failure
+    with pytest.raises(type(failure)) as caught, StreamingZipFile(target) as archive:
+        archive.writestr("a", b"data")
+    assert caught.value is failure
+
+
+@pytest.mark.parametrize("error", [OSError("no place"), NotImplementedError()])
+def test_a_target_that_cannot_tell_its_place_begins_at_0(error: Exception) -> None:
+    class Untold(TakesAll):
+        def tell(self) -> int:
+            raise error
+
+    target = Untold()
+    with StreamingZipFile(target) as archive:
+        archive.writestr("a", b"data")
+    assert oracles.members(target.taken) == {"a": b"data"}
 
 
 @pytest.mark.parametrize("make", [TakesAll, ShortWrites, io.BytesIO])

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import wsgi_servers
+from tests.loops import module
 from tests.oracles import members, need, unzip
 from tests.servers import (
     AFTER_THE_GATE,
@@ -51,6 +53,8 @@ SERVED = [
     ("wsgi_download", "wsgiref"),
     ("wsgi_download", "sync"),
     ("wsgi_download", "gthread"),
+    ("wsgi_download", "waitress"),
+    ("wsgi_download", "gevent"),
     ("legacy_zipfile", "wsgiref"),
     ("legacy_zipfile", "gthread"),
 ]
@@ -117,6 +121,9 @@ def running(request: pytest.FixtureRequest, tree: Path, tmp_path_factory: pytest
     (control := home / "control").mkdir()
     app = f"tests.servers:probed('{example}')"
     commands = {"werkzeug": lambda: werkzeug(app), "wsgiref": lambda: wsgiref(example)}
+    if kind in ("waitress", "gevent"):
+        module(kind)  # or skipped
+        commands[kind] = lambda: wsgi_servers.command(kind, example)
     command = commands.get(kind, lambda: gunicorn(app, kind))()
     with serve(command, home, {"DOWNLOAD_ROOT": str(tree), "CONTROL": str(control)}) as server:
         yield Case(example, kind, server, control)

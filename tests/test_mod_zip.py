@@ -64,7 +64,19 @@ def test_the_documented_lines() -> None:
         "Content-Type": "application/zip",
         "Content-Disposition": 'attachment; filename="download.zip"',
         "Cache-Control": "no-transform",
+        "Content-Encoding": "identity",
     }
+
+
+def test_head_is_not_for_the_module() -> None:
+    """It would answer nothing at all. What is wrong with the list is told even so."""
+    entries = [("a.txt", "/a.txt", 428)]
+    shown = mod_zip_manifest(entries, filename="a.zip", etag="x", method="GET")
+    manifest = mod_zip_manifest(entries, filename="a.zip", etag="x", method="HEAD")
+    assert manifest.body == b""
+    assert shown.headers == {"X-Archive-Files": "zip", **manifest.headers}
+    with pytest.raises(EntryError):
+        mod_zip_manifest([("a.txt", "http://example.org/", 428)], method="HEAD")
 
 
 def test_a_tree(tmp_path: Path) -> None:

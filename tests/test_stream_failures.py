@@ -46,7 +46,8 @@ def explode(*_: Any) -> Any:
 
 def assert_ended(stream: ZipStream, kind: type[Exception] = PoisonedError) -> None:
     """Not one more byte leaves a stream that failed or was closed, whoever asks and however often."""
-    asks: list[Callable[[], object]] = [stream.__next__, stream.read, lambda: stream.read(1), lambda: list(stream)]
+    asks: list[Callable[[], object]] = [stream.__next__, stream.read, lambda: stream.read(1), lambda: iter(stream)]
+    asks.append(lambda: stream.readinto(bytearray(1)))
     for ask in asks:
         with pytest.raises(kind):
             ask()
@@ -302,7 +303,10 @@ def test_a_finished_stream_gives_nothing_more() -> None:
     whole = b"".join(stream)
     assert oracles.members(whole) == {"a": b"1"}
     for _ in range(2):
-        assert (list(stream), stream.read(), stream.read(1), next(stream, None)) == ([], b"", b"", None)
+        assert (stream.read(), stream.read(1), next(stream, None)) == (b"", b"", None)
+        for ask in (lambda: list(stream), lambda: b"".join(stream), lambda: iter(stream)):
+            with pytest.raises(StreamStateError, match="to its end already"):
+                ask()
         stream.close()
     assert [info.filename for info in stream.infolist()] == ["a"]
 

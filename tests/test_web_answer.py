@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.layouts import BytesLayout, archive
 from tests.loops import run
-from zipstream_adapter import EntryTypeError, SizeMismatchError, StreamClosedError, async_stream_zip, stream_zip
+from zipstream_adapter import (
+    EntryTypeError,
+    SizeMismatchError,
+    StreamClosedError,
+    StreamStateError,
+    ZipStream,
+    async_stream_zip,
+    stream_zip,
+)
 from zipstream_adapter.web import Answer, AsyncBody, respond
 
 DATA = archive()
@@ -183,6 +191,23 @@ def test_a_closed_body_is_not_taken_for_its_end() -> None:
     body.close()
     with pytest.raises(SizeMismatchError):
         next(body)
+
+
+@pytest.mark.parametrize("use", [ZipStream.read, next, ZipStream.close])
+def test_a_stream_that_was_begun_is_no_body(use: Callable[[ZipStream], object]) -> None:
+    """What has left of it would be missing; of one that is used up, everything."""
+    stream = stream_zip(iter([("a", b"1")]))
+    use(stream)
+    with pytest.raises(StreamStateError, match="make another"):
+        respond(stream, "GET", filename="a.zip").body()
+
+    async def main() -> None:
+        stream = async_stream_zip(iter([("a", b"1")]))
+        await stream.read()
+        with pytest.raises(StreamStateError, match="make another"):
+            respond(stream, "GET", filename="a.zip").abody()
+
+    run(main())
 
 
 def test_streams_are_for_the_side_they_were_made_for() -> None:

@@ -198,13 +198,18 @@ def test_what_fails_before_the_first_byte_starts_nothing() -> None:
 def test_what_fails_later_is_raised_before_the_end_is_said() -> None:
     layout = BytesLayout(DATA, fails_at=1000)
 
-    async def main() -> None:
+    async def main() -> Client:
         client = Client(asgi_app(lambda request: layout))
         with pytest.raises(OSError, match="the disk broke"):
             await client.ask()
-        assert len(client.sent) > 1 and client.sent[-1]["more_body"]
+        return client
 
-    run(main())
+    client = run(main())
+    assert len(client.sent) > 1
+    assert all(message["more_body"] for message in client.sent[1:])
+    # The last one is out of place, so that who takes the end of an application for that of the body fails here.
+    assert client.sent[-1]["type"] == "http.response.pathsend"
+    assert not Path(client.sent[-1]["path"]).exists()
     assert (len(layout.opened), layout.closed) == (1, 1)
 
 

@@ -32,6 +32,7 @@ def test_a_stream_of_unknown_size() -> None:
         "Content-Type": "application/zip",
         "Content-Disposition": 'attachment; filename="photos.zip"',
         "Cache-Control": "no-transform",
+        "Content-Encoding": "identity",
         "X-Accel-Buffering": "no",
     }
 
@@ -42,6 +43,7 @@ def test_a_whole_layout() -> None:
     assert fields["ETag"] == '"0f-x"'
     assert fields["Last-Modified"] == CHANGED_FIELD
     assert fields["Accept-Ranges"] == "bytes"
+    assert "X-Accel-Buffering" not in fields  # nginx would not keep it
 
 
 def test_ranges_are_promised_only_where_they_can_be_told_apart() -> None:
@@ -188,6 +190,48 @@ def test_a_requests_fields_from_any_framework() -> None:
     assert by_lower_name({"Range": "bytes=0-"}) == {"range": "bytes=0-"}
     with pytest.raises(TypeError):
         by_lower_name(text)["range"] = ""  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("value", "date"),
+    [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        (" Sun, 06 Nov 1994 08:49:37 GMT\t", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Sun Nov  6 08:49:37 1994", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Wed Nov 16 08:49:37 1994", datetime(1994, 11, 16, 8, 49, 37, tzinfo=UTC)),
+        ("Sat, 31 Dec 2016 23:59:60 GMT", datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        *(
+            (bad, None)
+            for bad in (
+                "",
+                "0",
+                "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
+                "Sun, 06 Nov 1994 08:49:37 +0000",
+                "Sun, 06 Nov 1994 08:49:37 UTC",
+                "Sun, 06 Nov 1994 08:49:37",
+                "Sun, 06 Nov 1994 08:49 GMT",
+                "Sun, 6 Nov 1994 08:49:37 GMT",
+                "06 Nov 1994 08:49:37 GMT",
+                "Sun, 06 nov 1994 08:49:37 GMT",
+                "Sun, 06-Nov-1994 08:49:37 GMT",
+                "Sun, 31 Feb 1994 08:49:37 GMT",
+                "Sun, 06 Nov 0000 08:49:37 GMT",
+                "Sun, 06 Nov ١٩٩٤ 08:49:37 GMT",
+                "1994-11-06T08:49:37Z",
+            )
+        ),
+    ],
+)
+def test_only_an_http_date_is_a_date(value: str, date: datetime | None) -> None:
+    """RFC 9110 section 5.6.7; a leap second is the one before it."""
+    assert http_date(value) == date
+
+
+def test_two_digits_of_a_year_are_at_most_50_years_ahead() -> None:
+    now = datetime.now(UTC).year
+    for ahead, year in ((0, now), (50, now + 50), (51, now - 49)):
+        assert http_date(f"Monday, 01-Jan-{(now + ahead) % 100:02} 00:00:00 GMT") == datetime(year, 1, 1, tzinfo=UTC)
 
 
 @given(st.text(st.characters(max_codepoint=255)))

@@ -65,6 +65,35 @@ def test_a_change_between_two_requests_begins_anew(root: Path) -> None:
     assert answer.status == 200 and answer.headers["ETag"] != tag
 
 
+def test_an_older_member_that_is_exchanged_is_no_304_and_no_range_of_the_other_archive() -> None:
+    """The date of an archive is that of its newest member, and stays."""
+    one, other = (
+        ZipLayout([Entry("a", data, modified=datetime(2020, 1, 1, tzinfo=UTC)), Entry("b", b"2", modified=DATE)])
+        for data in (b"1" * 99, b"9" * 99)
+    )
+    date = respond(one, "GET", filename="a.zip").headers["Last-Modified"]
+    assert respond(other, "GET", filename="a.zip").headers["Last-Modified"] == date
+    assert respond(other, "GET", {"If-Modified-Since": date}, filename="a.zip").status == 200
+    ranged = {"Range": "bytes=50-", "If-Unmodified-Since": date}
+    answer = respond(other, "GET", ranged, filename="a.zip")
+    assert (answer.status, take(answer, "sync")) == (200, b"".join(other.iter_range()))
+    assert respond(other, "GET", {**ranged, "If-Range": f'"{other.etag}"'}, filename="a.zip").status == 206
+    assert respond(other, "GET", {**ranged, "If-Range": f'"{one.etag}"'}, filename="a.zip").status == 200
+    assert respond(other, "GET", {**ranged, "If-Match": f'"{one.etag}"'}, filename="a.zip").status == 412
+
+
+def test_nginx_is_kept_from_collecting_streams_only() -> None:
+    """X-Accel-Buffering also keeps it from caching, which is right for a stream, and wrong for a layout."""
+    assert respond(stream_zip(ENTRIES), "GET", filename="a.zip").headers["X-Accel-Buffering"] == "no"
+    layout = ZipLayout([Entry("a", lambda: b"1", size=1, modified=DATE)])
+    assert layout.etag is None
+    for archive in (layout, ZipLayout(ENTRIES)):
+        answer = respond(archive, "GET", filename="a.zip")
+        assert "X-Accel-Buffering" not in answer.headers
+        own = respond(archive, "GET", filename="a.zip", extra={"X-Accel-Buffering": "no"})
+        assert own.headers == {**answer.headers, "X-Accel-Buffering": "no"}
+
+
 @BOTH
 def test_a_change_while_it_is_sent_breaks_it(root: Path, how: str) -> None:
     layout = ZipLayout(walk(root))

@@ -102,8 +102,9 @@ def async_stream_zip(
 class AsyncZipStream(Facade):
     """An asynchronous iterator of an archive's bytes (non-empty ``bytes``), made as they are asked for. One pass.
 
-    Iterating a finished one yields nothing; iterating a failed or closed one raises. To be used by one task at a time.
-    One that is merely dropped is closed by the event loop. `options` are those of `async_stream_zip`.
+    To iterate over one that is finished, failed or closed raises StreamStateError, so that no client sends an empty
+    body in its place. It has no ``len()``; see `size`. To be used by one task at a time. One that is merely dropped is
+    closed by the event loop. `options` are those of `async_stream_zip`.
     """
 
     def __init__(self, entries: Iterable[Any] | AsyncIterable[Any], **options: Any) -> None:
@@ -117,6 +118,7 @@ class AsyncZipStream(Facade):
         self._running = False
 
     def __aiter__(self) -> Self:
+        self._refuse_if_used_up()
         return self
 
     async def __anext__(self) -> bytes:
@@ -156,6 +158,7 @@ class AsyncZipStream(Facade):
         try:
             chunk = await anext(self._chunks, b"")
             self._over = not chunk
+            self._taken += len(chunk)
             return chunk
         except BaseException as exc:
             self._fail(exc)

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipInfo
 
-from .errors import PoisonedError, StreamClosedError
+from .errors import PoisonedError, StreamClosedError, StreamStateError
 from .options import Options, Skipped
 from .small import is_near_limit
 
@@ -24,6 +24,7 @@ class Facade:
         self._options = options
         self._producer = producer
         self._left_over = _NOTHING  # of a chunk that read() has taken a part of
+        self._taken = 0  # bytes of the chunks that have left, with what is left over
         self._begun = self._over = self._closed = False
         self._failure: BaseException | None = None
 
@@ -50,17 +51,9 @@ class Facade:
 
         return planned_size(self._entries, self._options)
 
-    def __len__(self) -> int:
-        """`size`; TypeError where it is not known. (``list(stream)`` reserves room for as many items: join it.)"""
-        if self.size is None:
-            raise TypeError(
-                "the size of this archive cannot be known before it is made (stream.size is None): give a list of "
-                "entries whose sizes are known, stored or with level=0"
-            )
-        return self.size
-
-    def __bool__(self) -> bool:
-        return True
+    def tell(self) -> int:
+        """Bytes that were handed over so far."""
+        return self._taken - len(self._left_over)
 
     def infolist(self) -> list[ZipInfo]:
         """A ZipInfo for each member finished so far, in order, as its row in the central directory says it."""
@@ -96,3 +89,15 @@ class Facade:
             raise StreamClosedError(*self._failure.args)
         if self._failure is not None:
             raise PoisonedError("this stream failed before, and its archive is incomplete") from self._failure
+
+    def _refuse_if_used_up(self) -> None:
+        """To iterate from here on would give nothing, which a client would send in the place of an archive."""
+        self._refuse_if_failed()
+        if self._over:
+            raise StreamStateError("this stream was read to its end already: make a new one to have its archive again")
+
+
+def refuse_begun(stream: Facade) -> None:
+    """Refuse a stream whose beginning is elsewhere."""
+    if stream.begun or stream.closed:
+        raise StreamStateError("this stream was begun before, so its archive would lack what has left: make another")

@@ -19,6 +19,7 @@ from .fields import described
 from .names import DuplicatePolicy, NamePolicy, NameRegistry
 from .web_fields import DEFAULT_FILENAME, zip_headers
 
+MOD_ZIP_FIELD = "X-Archive-Files"  # what calls the module
 _DIRECTORY = "@directory"  # instead of a location, from mod_zip 1.3.0 on
 _URL_CHAR = r"[!$&-/:-@A-Z\[\]_a-z~0-9]|%[0-9A-Fa-f]{2}"
 _LOCATION = re.compile(rf"/(?:(?!\?)(?:{_URL_CHAR}))*(?:\?(?:{_URL_CHAR})+)?")
@@ -42,8 +43,13 @@ def mod_zip_manifest(
     last_modified: datetime | None = None,
     names: NamePolicy = "strict",
     duplicates: DuplicatePolicy = "error",
+    method: str = "GET",
 ) -> Manifest:
     """What to answer, so that nginx's mod_zip makes the archive: ``Response(manifest.body, headers=manifest.headers)``.
+
+    mod_zip sends the sizes as they are given here: if one is too small, the client gets an unreadable archive,
+    and nginx reports success. It opens all files of a list, so 20,000 that nginx reads from its own disk need as many
+    descriptors (``worker_rlimit_nofile``).
 
     Args:
         entries: each a tuple ``(name, url, size)`` or ``(name, url, size, crc32)``, or an `Entry`, of which name, size
@@ -56,6 +62,8 @@ def mod_zip_manifest(
             Its versions before September 2026 date members with the time of the request, so that ranges of two requests
             do not make one archive: give them none.
         names, duplicates: see `stream_zip`.
+        method: the request's. mod_zip answers nothing at all to HEAD. So for "HEAD" the body is empty, and the fields
+            are without the one that calls mod_zip. Send no Content-Length of your own: the archive's is not known here.
 
     Raises:
         EntryError, EntryTypeError, UnsafeNameError, DuplicateNameError: for an entry without a size or a location, and
@@ -75,8 +83,10 @@ def mod_zip_manifest(
     if not lines:
         raise OptionError("entries: there are none, and mod_zip makes no archive of nothing")
     fields = zip_headers(filename, etag=etag, last_modified=last_modified)
-    del fields["X-Accel-Buffering"]  # is about this answer, which nginx has to have whole
-    return Manifest({"X-Archive-Files": "zip", **fields}, "".join(lines).encode())
+    fields.pop("X-Accel-Buffering", None)  # is about this answer, which nginx has to have whole
+    if method == "HEAD":
+        return Manifest(fields, b"")
+    return Manifest({MOD_ZIP_FIELD: "zip", **fields}, "".join(lines).encode())
 
 
 def _fields(item: Any, location: Callable[[Entry], str] | None) -> tuple[str, str, int, int | None]:

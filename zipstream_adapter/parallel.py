@@ -233,7 +233,7 @@ class InOrder(Generic[T]):
         running = [each for each in futures if each is not None and not each.cancel()]
         # A worker that collects a dropped stream as garbage may be at work for that very one: it cannot wait for
         # itself, and cannot always tell.
-        patience = 0 if getattr(_thread, "at_work", False) else _LONGEST_WAIT
+        patience = 0 if not running or getattr(_thread, "at_work", False) else _LONGEST_WAIT
         until = time.monotonic() + patience
         for future in running:
             with suppress(TimeoutError):

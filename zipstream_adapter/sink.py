@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .counts import is_count
@@ -199,8 +200,10 @@ class FileSink(_Sink):
         return count
 
     def flush(self) -> None:
+        """Flush the target, if it can be. Google Cloud Storage's writer, for one, cannot: closing it sends the rest."""
         if self._flush is not None and not self.poisoned:
-            self._flush()
+            with suppress(io.UnsupportedOperation, NotImplementedError):
+                self._flush()
 
 
 def _start_of(file: Any) -> int:
@@ -208,7 +211,7 @@ def _start_of(file: Any) -> int:
         raise OptionError(f"file={file!r}: needs a write() that takes bytes (or a path, or None)")
     try:
         position = file.tell()
-    except (AttributeError, OSError):
+    except (AttributeError, NotImplementedError, OSError):
         return 0
     return position if isinstance(position, int) and position >= 0 else 0
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import io
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 from zipfile import ZIP_STORED
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from types import GeneratorType
     from typing import Self
+
+    from typing_extensions import Buffer
 
     from .checksums import ChecksumCache
 
@@ -116,8 +119,10 @@ def stream_zip(
 class ZipStream(Facade):
     """An iterator of an archive's bytes (non-empty ``bytes``), made as they are asked for. One pass.
 
-    Iterating a finished one yields nothing; iterating a failed or closed one raises. Not to be used from several
-    threads at a time. `options` are those of `stream_zip`.
+    To iterate over one that is finished, failed or closed raises StreamStateError, so that no client sends an empty
+    body in its place. It is also a file that can be read and not be seeked: HTTP clients that would send it a second
+    time (a retry, a redirect) raise instead. It has no ``len()``; see `size`. Not to be used from several threads at a
+    time. `options` are those of `stream_zip`.
     """
 
     def __init__(self, entries: Iterable[Any], **options: Any) -> None:
@@ -126,10 +131,9 @@ class ZipStream(Facade):
         super().__init__(entries, checked, producer)
         self._chunks = cast("GeneratorType[bytes, None, None]", producer.chunks())
 
-    def __iter__(self) -> Iterator[bytes]:
-        # Another object, without a length: list() and b"".join() reserve room for as many items as what they iterate
-        # over has a length, and this one's is in bytes.
-        return _Chunks(self)
+    def __iter__(self) -> Self:
+        self._refuse_if_used_up()
+        return self
 
     def __next__(self) -> bytes:
         if self._left_over:
@@ -149,6 +153,7 @@ class ZipStream(Facade):
         if not chunk:
             self._over = True
             raise StopIteration
+        self._taken += len(chunk)
         return chunk
 
     def read(self, size: int | None = -1) -> bytes:
@@ -168,9 +173,51 @@ class ZipStream(Facade):
             self._fail(self._failure or exc)
             raise
 
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Read into `buffer`; returns how many bytes that are, fewer than it holds only at the end."""
+        self._refuse_if_running()
+        with memoryview(buffer).cast("B") as view:
+            if view.readonly:
+                raise TypeError(f"readinto() needs a buffer that can be written, and not {type(buffer).__name__}")
+            try:
+                data = self.read(len(view))
+                view[: len(data)] = data
+                return len(data)
+            except BaseException as exc:
+                self._fail(self._failure or exc)
+                raise
+
     def readable(self) -> bool:
         """True: this can be read like a file."""
         return True
+
+    def writable(self) -> bool:
+        """False."""
+        return False
+
+    def seekable(self) -> bool:
+        """False: a stream is made once, front to back."""
+        return False
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Raises io.UnsupportedOperation, as a pipe does: what has left cannot be made again."""
+        raise io.UnsupportedOperation(
+            "a stream is made once and cannot be rewound: make a new one to send it again, or open() a ZipLayout"
+        )
+
+    def flush(self) -> None:
+        """Nothing to do. `io.BufferedReader` calls it."""
+
+    def fileno(self) -> int:
+        """Raises io.UnsupportedOperation, as files in memory do: there is no descriptor."""
+        raise io.UnsupportedOperation("this stream is made in memory and has no file descriptor")
+
+    @property
+    def len(self) -> int:
+        """`size`; AttributeError if it is not known. `requests` makes a Content-Length of it."""
+        if self.size is None:
+            raise AttributeError("len: the size of this archive cannot be known before it is made")
+        return self.size
 
     def close(self) -> None:
         """End the stream: the open source and `entries` are closed; an unfinished archive stays unfinished."""
@@ -199,17 +246,3 @@ class ZipStream(Facade):
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Chunks:
-    """The iterator of a ZipStream."""
-
-    def __init__(self, stream: ZipStream) -> None:
-        self._next = stream.__next__
-        self.close = stream.close
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> bytes:
-        return self._next()

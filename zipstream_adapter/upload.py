@@ -7,8 +7,8 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from .counts import is_count
-from .errors import EntryTypeError, LimitError, OptionError, StreamStateError
-from .facade import Facade
+from .errors import EntryTypeError, LimitError, OptionError
+from .facade import Facade, refuse_begun
 from .layout import ZipLayout
 from .options import read_total
 from .remote_store import check_store, checked_path, import_obstore, shown_in, translated
@@ -212,12 +212,6 @@ def refuse_options(made: Any, options: dict[str, Any]) -> None:
     """Refuse options for what has its own already."""
     if options:
         raise OptionError(f"{next(iter(options))}=…: the {type(made).__name__} has its options already: give it there")
-
-
-def refuse_begun(stream: Facade) -> None:
-    """Refuse a stream whose beginning is elsewhere."""
-    if stream.begun or stream.closed:
-        raise StreamStateError("this stream was begun before, so its archive would lack what has left: make another")
 
 
 class Batch:

@@ -10,9 +10,10 @@ from .aio import AsyncZipStream
 from .aio_threads import StepThreads
 from .aio_wait import closed, settled
 from .errors import EntryTypeError
+from .facade import refuse_begun
 from .layout import ZipLayout
 from .stream import ZipStream
-from .upload import Job, Uploaded, refuse_begun, refuse_options, size_bound
+from .upload import Job, Uploaded, refuse_options, size_bound
 
 
 async def upload_zip_async(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from .aio import AsyncZipStream
 from .errors import EntryTypeError, SizeMismatchError
+from .facade import refuse_begun
 from .fields import described
 from .stream import ZipStream
-from .web_fields import by_lower_name, check_extra, overlaid, zip_headers
+from .web_fields import NOT_BUFFERED, NOT_COMPRESSED, by_lower_name, check_extra, overlaid, zip_headers
 from .web_ranges import Piece, Span, condition, length, multipart, spans
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 METHODS = ("GET", "HEAD")
 # Fields of a 200 that say what its body is, which a 304 has none of (RFC 9110 section 15.4.5), ...
-_OF_THE_BODY = {"content-length", "content-type", "content-disposition", "accept-ranges"}
+_OF_THE_BODY = {"content-length", "content-type", "content-disposition", "content-encoding", "accept-ranges"}
+# ... those that a layout has none of, as nginx may keep it, ...
+_OF_A_STREAM = {name.lower() for name in NOT_BUFFERED}
 # ... and those that an answer about something else must not have.
 _OF_THE_ARCHIVE = {"content-length", "content-disposition", "etag", "last-modified", "cache-control", "expires"}
 
@@ -67,20 +70,24 @@ class Answer:
         return f"{self.status} {HTTPStatus(self.status).phrase}"
 
     def body(self) -> Body:
-        """The bytes, for a server that iterates: of a layout, or of a `ZipStream`."""
+        """The bytes, for a server that iterates: of a layout, or of a `ZipStream`, which must not have been begun."""
         if isinstance(self.archive, AsyncZipStream):
             raise EntryTypeError(f"{described(self.archive)} is asynchronous: use abody(), or give a stream_zip")
         if isinstance(self.archive, ZipStream):
+            if self.pieces is None:
+                refuse_begun(self.archive)
             left: Iterator[bytes] = self.archive if self.pieces is None else iter(_plain(self.pieces))
             return Body(left, self.archive.close, self.size)
         chunks = _chunks(self.archive, self.pieces or ())
         return Body(chunks, chunks.close, self.size)
 
     def abody(self) -> AsyncBody:
-        """The bytes, for an event loop: of a layout, or of an `AsyncZipStream`."""
+        """The bytes, for an event loop: of a layout, or of an `AsyncZipStream`, which must not have been begun."""
         if isinstance(self.archive, ZipStream):
             raise EntryTypeError(f"{described(self.archive)} is not asynchronous: use body(), or give async_stream_zip")
         if isinstance(self.archive, AsyncZipStream):
+            if self.pieces is None:
+                refuse_begun(self.archive)
             left = self.archive if self.pieces is None else _aiter(_plain(self.pieces))
             return AsyncBody(left, self.archive.aclose, self.size)
         chunks = _achunks(self.archive, self.pieces or ())
@@ -108,7 +115,8 @@ def respond(
 
     Returns:
         an `Answer` of 200, 206, 304, 405, 412 or 416. One range comes as it is; up to 16 in ascending order that do not
-        overlap as multipart/byteranges; more, or others, are ignored, as is Range where a layout has no etag. A body
+        overlap as multipart/byteranges; more, or others, are ignored, as is Range where a layout has no etag. 304
+        follows from the etag alone. If-Unmodified-Since gives 412 for an archive that is newer, else the whole. A body
         that fails, or has another length than was said, raises: let that pass, so that the server breaks the transfer.
 
     Raises:
@@ -124,7 +132,8 @@ def respond(
     asked = by_lower_name(headers)
     etag, changed = (archive.etag, archive.last_modified) if is_layout(archive) else (None, None)
     size: int | None = getattr(archive, "size", None)
-    fields = overlaid(zip_headers(filename, size=size, etag=etag, last_modified=changed), extra)
+    own = zip_headers(filename, size=size, etag=etag, last_modified=changed)
+    fields = overlaid(_but(own, _OF_A_STREAM) if is_layout(archive) else own, extra)
     status = condition(method, asked, etag, changed)
     if status == HTTPStatus.NOT_MODIFIED:
         return Answer(status, _but(fields, _OF_THE_BODY | ({"last-modified"} if etag else set())), archive)
@@ -164,7 +173,7 @@ def plain_answer(
     """An answer that says no more than its `status`; `archive` is closed with it."""
     text = f"{status.phrase}\n".encode()
     kept = _but(fields or {}, {"content-type"})
-    told = {**kept, "Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
+    told = {**NOT_COMPRESSED, **kept, "Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
     sent = () if method == "HEAD" else (text,)
     return Answer(status, told, _NOTHING if archive is None else archive, sent, length(sent))
 

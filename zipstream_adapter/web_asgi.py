@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, cast
@@ -16,6 +17,9 @@ from .fields import described
 from .web_answer import Answer
 from .web_fields import by_lower_name
 from .web_request import Request, answer_to, refused
+
+_log = logging.getLogger(__name__)
+_NO_FILE = f"{__file__}/the archive failed"  # under a file is no other
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -117,17 +121,42 @@ async def _send(answer: Answer, send: Send) -> None:
         except OSError as exc:  # ASGI 2.4 says so that the client is gone
             raise _GoneError from exc
 
-    body = answer.abody()
+    body, begun = answer.abody(), False
     try:
         chunk = await anext(body, None)
+        begun = True
         headers = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]
         await to_client({"type": "http.response.start", "status": answer.status, "headers": headers})
         while chunk is not None:
             await to_client({"type": "http.response.body", "body": chunk, "more_body": True})
             chunk = await anext(body, None)
         await to_client({"type": "http.response.body", "body": b"", "more_body": False})
+    except _GoneError:
+        raise
+    except Exception as exc:
+        if begun:
+            await _break(send, exc)
+        raise
     finally:
         await closed(body.aclose())
+
+
+async def _break(send: Send, failure: Exception) -> None:
+    """Make whoever receives our messages break the transfer, before we raise.
+
+    Starlette's BaseHTTPMiddleware takes the end of an application for the end of its body, also if that has failed, and
+    raises the failure only when it has told the server that the body is whole. The event that it passes on and that
+    makes it say nothing more is one that is out of place here: a server raises for it, out of `send`, as for every
+    event that it does not expect (ASGI, "Error Handling"). Without such a middleware that changes nothing.
+    """
+    try:
+        await send({"type": "http.response.pathsend", "path": _NO_FILE, "body": b"", "more_body": True})
+    except asyncio.CancelledError:
+        # By the middleware, from which what the server has raised comes now, instead of this:
+        _log.error("the archive failed while it was sent, so the transfer was broken", exc_info=failure)
+        raise
+    except Exception:
+        return  # it was the server
 
 
 async def _resolved(resolve: Callable[[Request], Any], request: Request) -> Any:

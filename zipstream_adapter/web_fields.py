@@ -25,6 +25,8 @@ except ImportError as exc:
     ) from exc
 
 MEDIA_TYPE = "application/zip"
+NOT_COMPRESSED = {"Content-Encoding": "identity"}
+NOT_BUFFERED = {"X-Accel-Buffering": "no"}
 DEFAULT_FILENAME = "download.zip"
 # Bytes in UTF-8: file systems take no longer names, and encoded they still fit the buffers of proxies.
 _MAX_FILENAME = 255
@@ -37,6 +39,20 @@ _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 _ETAG = re.compile(r"[!#-~]+")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
+# RFC 9110 sections 5.6.3, 8.8.3, 5.6.1.2, 5.6.7, 14.1.1.
+_OWS = " \t"
+_ENTITY_TAG = re.compile(r'(W/)?"([!#-~\x80-\xff]*)"')
+_ETAGS = re.compile(rf"[ \t,]*{_ENTITY_TAG.pattern}(?:[ \t]*,[ \t,]*{_ENTITY_TAG.pattern})*[ \t,]*")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAY, _MONTH, _YEAR = "(?P<day>[0-9]{2})", f"(?P<month>{'|'.join(_MONTHS)})", "(?P<year>[0-9]{4})"
+_TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+_HTTP_DATES = (
+    re.compile(f"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), {_DAY} {_MONTH} {_YEAR} {_TIME} GMT"),
+    re.compile(f"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, {_DAY}-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"),
+    re.compile(f"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} (?P<day>[0-9 ][0-9]) {_TIME} {_YEAR}"),
+)
+_BYTE_RANGE = re.compile("([0-9]+)-([0-9]*)|-([0-9]+)")
+_MOST_DIGITS = 25
 # These follow from the archive and from the request.
 _OURS = {"accept-ranges", "content-disposition", "content-length", "content-range", "etag", "last-modified"}
 _HOPS = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -56,7 +72,11 @@ def zip_headers(
             says that byte ranges are answered, as `respond` does for a layout.
         last_modified: a datetime (a naive one is UTC), sent in whole seconds. One of the future is sent as now.
 
-    ``no-transform`` and ``X-Accel-Buffering: no`` keep proxies from compressing or collecting what is streamed.
+    ``Cache-Control: no-transform`` keeps proxies from compressing. ``Content-Encoding: identity`` does that for
+    middlewares that do not know no-transform: Django's, Starlette's and Flask-Compress leave alone what has a
+    Content-Encoding. It means no encoding. RFC 9110 section 8.4.1 says that it should not be sent; clients ignore it.
+    ``X-Accel-Buffering: no`` keeps nginx from collecting a stream before it sends it. It keeps nginx from caching, too,
+    so it is left out with an `etag`.
 
     Raises:
         OptionError, EntryTypeError: for values outside of these.
@@ -65,8 +85,10 @@ def zip_headers(
         "Content-Type": MEDIA_TYPE,
         "Content-Disposition": content_disposition(filename),
         "Cache-Control": "no-transform",
-        "X-Accel-Buffering": "no",
+        **NOT_COMPRESSED,
     }
+    if etag is None:
+        fields |= NOT_BUFFERED
     if size is not None:
         fields["Content-Length"] = _decimal(size)
     if etag is not None:
@@ -173,32 +195,70 @@ def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("latin-1")
 
 
-# What a request's fields say of a representation. Whatever is malformed says nothing.
+# What a request's fields say of a representation. A malformed one says nothing.
 
 
 def holds_etag(value: str, etag: str | None, *, weak: bool) -> bool:
-    """Whether the If-Match or If-None-Match `value` names `etag`, or ``*``, which is any (RFC 9110 section 8.8.3.2).
+    """Whether the If-Match or If-None-Match `value` names `etag`, or is ``*``, which is any (RFC 9110 section 8.8.3.2).
 
-    weak: whether a weak tag names it, too. Our own is strong.
+    weak: whether a weak tag names it, too. Our own is strong. A tag without quotes is none (section 8.8.3).
     """
-    tags = http.parse_etags(value.strip())
-    if tags.star_tag:
+    value = value.strip(_OWS)
+    if value == "*":
         return True
-    if etag is None:
+    if etag is None or not _ETAGS.fullmatch(value):
         return False
-    return tags.contains_weak(etag) if weak else tags.is_strong(etag)
+    return any(tag == etag and (weak or not mark) for mark, tag in _ENTITY_TAG.findall(value))
 
 
 def http_date(value: str) -> datetime | None:
-    """The date that `value` says; None where it says none."""
-    return http.parse_date(value)
+    """The date that `value` says (RFC 9110 section 5.6.7); None if it is no HTTP-date, or more than one."""
+    value = value.strip(_OWS)
+    found = next(filter(None, (form.fullmatch(value) for form in _HTTP_DATES)), None)
+    if found is None:
+        return None
+    year, month = int(found["year"]), _MONTHS.index(found["month"]) + 1
+    if len(found["year"]) == 2:  # the last such year that is at most 50 years ahead
+        latest = datetime.now(UTC).year + 50
+        year = latest - (latest - year) % 100
+    second = min(int(found["second"]), 59)  # 60 is a leap second
+    try:
+        return datetime(year, month, int(found["day"]), int(found["hour"]), int(found["minute"]), second, tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def byte_ranges(value: str) -> list[tuple[int, int | None]] | None:
-    """(start, stop) of each range of a Range field, with a negative start for a suffix; None where it is to be ignored.
+    """(start, stop) of each range of a Range field, with a negative start for a suffix; None if it is to be ignored.
 
-    So are other units, and what is malformed. Of several ranges, all but those in ascending order that do not overlap
-    are ignored, as RFC 9110 section 14.2 allows.
+    It is if its unit is another, or it is malformed (RFC 9110 sections 14.1 and 14.2; empty elements of the list are
+    no fault: section 5.6.1.2). Several ranges are ignored unless they are in ascending order and do not overlap. An
+    empty range stands for a suffix of no bytes, which nothing satisfies.
     """
-    found = http.parse_range_header(value)
-    return list(found.ranges) if found is not None and found.units == "bytes" else None
+    unit, _, ranges = value.strip(_OWS).partition("=")
+    elements = [element for part in ranges.split(",") if (element := part.strip(_OWS))]
+    if unit.lower() != "bytes" or not elements:
+        return None
+    found: list[tuple[int, int | None]] = []
+    least: int | None = 0  # where the next one may begin; None: nothing may follow a suffix
+    for element in elements:
+        match = _BYTE_RANGE.fullmatch(element)
+        if match is None:
+            return None
+        first, last, suffix = match.groups()
+        if suffix is not None and not _number(suffix):
+            found.append((0, 0))
+            continue
+        start = _number(first) if suffix is None else -_number(suffix)
+        stop = _number(last) + 1 if last else None
+        if least is None or 0 <= start < least or (stop is not None and stop <= start):
+            return None
+        found.append((start, stop))
+        least = stop
+    return found
+
+
+def _number(digits: str) -> int:
+    """Their number, or 10**25 for one of more digits: Python converts no number of thousands of digits."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS

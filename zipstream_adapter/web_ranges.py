@@ -36,35 +36,43 @@ def length(pieces: Sequence[Piece]) -> int:
 def condition(
     method: str, headers: Mapping[str, str], etag: str | None, last_modified: datetime | None
 ) -> HTTPStatus | None:
-    """304 or 412 where a condition of the request says so, in the order of RFC 9110 section 13.2.2; else None.
+    """304 or 412 if a condition of the request says so, in the order of RFC 9110 section 13.2.2; else None.
 
-    method: GET or HEAD. headers: by lower-case name. etag, last_modified: of what would be sent, None where unknown.
+    A date cannot tell that an archive is still the same: it is the newest of its members', and stays if an older one is
+    exchanged. So If-Modified-Since is ignored, and If-Unmodified-Since only refuses what certainly is newer; see
+    `spans` for the rest of it.
+
+    method: GET or HEAD. headers: by lower-case name. etag, last_modified: of what would be sent, None if unknown.
     """
-    changed = None if last_modified is None else in_seconds(last_modified)
     if "if-match" in headers:
         if not holds_etag(headers["if-match"], etag, weak=False):
             return HTTPStatus.PRECONDITION_FAILED
-    elif changed and (date := http_date(headers.get("if-unmodified-since", ""))) and changed > date:
+    elif last_modified and (date := _unmodified_since(headers)) and in_seconds(last_modified) > date:
         return HTTPStatus.PRECONDITION_FAILED
-    if "if-none-match" in headers:
-        if holds_etag(headers["if-none-match"], etag, weak=True):
-            return HTTPStatus.NOT_MODIFIED
-    elif changed and (date := http_date(headers.get("if-modified-since", ""))) and changed <= date:
+    if "if-none-match" in headers and holds_etag(headers["if-none-match"], etag, weak=True):
         return HTTPStatus.NOT_MODIFIED
     return None
 
 
-def spans(method: str, headers: Mapping[str, str], etag: str | None, size: int) -> list[Span] | None:
-    """The ranges to send, ascending and apart; none where none can be satisfied (416); None for the whole (200).
+def _unmodified_since(headers: Mapping[str, str]) -> datetime | None:
+    """The date of If-Unmodified-Since, unless If-Match takes its place."""
+    return None if "if-match" in headers else http_date(headers.get("if-unmodified-since", ""))
 
-    Range is for GET, and is ignored where If-Range does not hold. That is compared exactly, with a strong entity-tag: a
-    date never holds, as an archive's is the newest of its members' and stays when an older one is exchanged, so it is
-    no strong validator (RFC 9110 section 8.8.2.2). Without an entity-tag nobody could tell whether two ranges belong
-    together: then Range is ignored, too.
+
+def spans(method: str, headers: Mapping[str, str], etag: str | None, size: int) -> list[Span] | None:
+    """The ranges to send, ascending and apart; none if none can be satisfied (416); None for the whole (200).
+
+    Range is for GET, and is ignored if If-Range does not hold. That is compared exactly, with a strong entity-tag: a
+    date never holds, as that of an archive is no strong validator (RFC 9110 section 8.8.2.2; see `condition`). So
+    If-Unmodified-Since, too, gets the whole, unless a tag holds. Without an entity-tag nobody could tell whether two
+    ranges belong together: then Range is ignored, too.
     """
     if method != "GET" or "range" not in headers or etag is None:
         return None
-    if headers.get("if-range", quoted_etag(etag)).strip() != quoted_etag(etag):
+    if "if-range" in headers:
+        if headers["if-range"].strip() != quoted_etag(etag):
+            return None
+    elif _unmodified_since(headers):
         return None
     asked = byte_ranges(headers["range"])
     if asked is None or len(asked) > MOST_RANGES:

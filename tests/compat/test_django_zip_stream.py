@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.loops import module
+from tests.loops import module, run
 from tests.test_mod_zip import File, files
 from zipstream_adapter import EntryError, EntryTypeError, OptionError, UnsafeLinkError, UnsafeNameError
 
@@ -20,7 +20,11 @@ settings = pytest.importorskip("django.conf", reason="Django is not installed").
 if not settings.configured:
     settings.configure()
 
-from zipstream_adapter.compat.django_zip_stream import FolderZipResponse, TransferZipResponse  # noqa: E402
+from zipstream_adapter.compat.django_zip_stream import (  # noqa: E402
+    FolderZipResponse,
+    HeadMiddleware,
+    TransferZipResponse,
+)
 
 
 def test_a_program_as_it_is_documented() -> None:
@@ -148,3 +152,46 @@ def test_what_is_missing_is_named(missing: str, named: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert named in done.stdout
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_mod_zip_sees_no_head(method: str, asynchronous: bool) -> None:
+    """It would answer nothing. Answers that do not call it stay as they are."""
+    http = module("django.http")
+
+    def transfer(request: Any) -> Any:
+        response = TransferZipResponse("a.zip", [("a", "/a", 7)])
+        response.set_cookie("seen", "1")
+        return response
+
+    async def transfer_async(request: Any) -> Any:
+        return transfer(request)
+
+    request = http.HttpRequest()
+    request.method = method
+    answered = HeadMiddleware(transfer_async if asynchronous else transfer)(request)
+    response = run(answered) if asynchronous else answered
+    shown = transfer(request)
+    assert response.status_code == 200
+    assert response.cookies.output() == shown.cookies.output()
+    fields = dict(response.items())
+    if method == "HEAD":
+        assert (b"".join(response), response.streaming) == (b"", True)
+        assert {"X-Archive-Files": "zip", **fields} == dict(shown.items())
+        common = module("django.middleware.common").CommonMiddleware(lambda request: response)
+        assert "Content-Length" not in common.process_response(request, response)
+    else:
+        assert (response.content, fields) == (shown.content, dict(shown.items()))
+    other = http.HttpResponse(b"text")
+    assert HeadMiddleware(lambda request: other)(request) is other
+
+
+def test_the_list_is_not_compressed() -> None:
+    """Django's GZipMiddleware would, for the client's sake, whom it is not for."""
+    http = module("django.http")
+    request = http.HttpRequest()
+    request.method, request.META = "GET", {"HTTP_ACCEPT_ENCODING": "gzip"}
+    response = TransferZipResponse("a.zip", [(f"{number}.txt", "/a", 7) for number in range(100)])
+    zipped = module("django.middleware.gzip").GZipMiddleware(lambda request: response)(request)
+    assert len(files(zipped.content)) == 100

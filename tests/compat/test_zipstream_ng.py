@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,7 +23,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import oracles
+from tests import oracles, wsgi_servers
+from tests.loops import module
+from tests.servers import serve
 from zipstream_adapter.compat.zipstream_ng import ZipStream, ZipStreamInfo, walk
 from zipstream_adapter.errors import PoisonedError, StreamStateError, UnsafeNameError
 
@@ -340,6 +343,35 @@ def test_a_flask_program_with_a_progress_bar(tree: Path) -> None:
     response = app.test_client().get("/top")
     assert int(response.headers["Content-Length"]) == len(response.data)
     assert oracles.members(response.data)["top/a.txt"] == b"hello" * 1000
+
+
+@pytest.mark.parametrize("app", ["ng", "ng-sized"])
+@pytest.mark.parametrize("kind", ["waitress", "gevent"])
+def test_wsgi_servers_take_it_for_no_list_of_chunks(kind: str, app: str, tmp_path: Path) -> None:
+    """They iterate over what has ``__len__`` to count its bytes, before or while they send it."""
+    module(kind)  # or skipped
+    with (
+        serve(wsgi_servers.command(kind, app), tmp_path, {}) as server,
+        urllib.request.urlopen(server.url, timeout=30) as answer,
+    ):
+        data = answer.read()
+    assert oracles.members(data) == wsgi_servers.NG_MEMBERS
+
+
+def test_len_is_asked_of_the_type() -> None:
+    class Mine(ZipStream):
+        """A program's own."""
+
+    for kind in (ZipStream, Mine):
+        sized = kind(sized=True)
+        sized.add(b"data", "a")
+        assert len(sized) == sized.len == len(bytes(sized))
+        assert not hasattr(sized, "__len__")
+        unsized = kind()
+        assert not hasattr(unsized, "__len__") and not hasattr(unsized, "len")
+        with pytest.raises(TypeError, match="unknown"):
+            len(unsized)
+        assert list(unsized)
 
 
 def test_two_threads_may_take_members_in_turn() -> None:

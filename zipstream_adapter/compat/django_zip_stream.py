@@ -7,6 +7,10 @@ Django answers with a list of files, and nginx's mod_zip makes the archive of it
 - A download's name is quoted, or spelled out, so that it cannot end its header field; directories are cut off.
 - A list of no files, or a folder that is not there, raises; there, mod_zip had nothing to answer with.
 - A folder's links that lead out of it raise. Its files are in the order of their names.
+- mod_zip answers nothing to HEAD: put `HeadMiddleware` into MIDDLEWARE.
+
+If a size in the list is too small, mod_zip makes an archive that no reader opens, and reports success. It opens all
+files of a list at a time: 20,000 local ones need as many descriptors (``worker_rlimit_nofile``).
 """
 
 from __future__ import annotations
@@ -19,21 +23,42 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..entry import Entry
+from ..mod_zip import MOD_ZIP_FIELD
 from ..tree import walk
 from ..web import Manifest, mod_zip_manifest
 
 try:
-    from django.http import HttpResponse  # type: ignore[import-untyped]
+    from django.http import HttpResponse, StreamingHttpResponse  # type: ignore[import-untyped]
+    from django.utils.deprecation import MiddlewareMixin  # type: ignore[import-untyped]
 except ImportError as exc:
     raise ImportError("zipstream_adapter.compat.django_zip_stream needs Django: pip install django") from exc
 
 if TYPE_CHECKING:
     from ..entry import StrPath
 
-__all__ = ["FolderZipResponse", "TransferZipResponse"]
+__all__ = ["FolderZipResponse", "HeadMiddleware", "TransferZipResponse"]
 
 _SEPARATORS = re.compile(r"[/\\]")
 _CRC32 = re.compile(r"[0-9A-Fa-f]{1,8}")
+
+
+class HeadMiddleware(MiddlewareMixin):  # type: ignore[misc]
+    """Keeps mod_zip from HEAD requests, to which it answers nothing: they get the header fields of the download.
+
+    For MIDDLEWARE, or for single views by ``django.utils.decorators.decorator_from_middleware(HeadMiddleware)``. It
+    works for whatever calls mod_zip, also for `mod_zip_manifest`.
+    """
+
+    def process_response(self, request: Any, response: Any) -> Any:
+        """The `response`; for HEAD without the list and the field that calls mod_zip."""
+        if request.method != "HEAD" or not response.has_header(MOD_ZIP_FIELD):
+            return response
+        left_out = {MOD_ZIP_FIELD.lower(), "content-length"}
+        fields = {name: value for name, value in response.items() if name.lower() not in left_out}
+        bare = StreamingHttpResponse((), headers=fields)  # Django gives that no Content-Length: 0
+        bare.cookies = response.cookies
+        response.close()
+        return bare
 
 
 class _Answer(HttpResponse):  # type: ignore[misc]

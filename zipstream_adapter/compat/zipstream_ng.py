@@ -14,6 +14,7 @@ Names, signatures, defaults, dates (local time), order and logged warnings are a
 - zip64 is used from 4 GiB on, not 2; data that outgrows the `size` it was added with gets it, where it raised.
 - ZIP_ZSTANDARD is there before Python 3.14, too, with the extra ``zstd``.
 - Names that no archive can hold are refused when they are added.
+- ``len()`` works, but ``hasattr(stream, "__len__")`` is False: WSGI servers take what has it for a list of chunks.
 """
 
 from __future__ import annotations
@@ -21,10 +22,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
 from types import GeneratorType
@@ -33,11 +32,20 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED
 
 from ..compress import ZIP_ZSTANDARD
 from ..entry import path_of
-from ..errors import EntryError, EntryTypeError, OptionError, StreamStateError
+from ..errors import EntryError, EntryTypeError, OptionError
 from ..names import check_storable
 from ..records import LIMIT16
 from .zipstream_ng_bytes import Maker, Steps, planned_size
-from .zipstream_ng_members import WITHOUT_LEVEL, Queued, Streamed, ZipStreamInfo, check_compression, log, walk
+from .zipstream_ng_members import (
+    WITHOUT_LEVEL,
+    Members,
+    Queued,
+    Streamed,
+    ZipStreamInfo,
+    check_compression,
+    log,
+    walk,
+)
 
 if TYPE_CHECKING:
     from typing import Self
@@ -65,10 +73,6 @@ ZSTANDARD_VERSION = 63
 PATH_SEPARATORS = {separator for separator in (os.sep, os.altsep, "/") if separator}
 
 
-class FinalizedError(StreamStateError, RuntimeError):
-    """A ZipStream was to be changed after its end."""
-
-
 class ZipStream:
     """An archive that is made while it is iterated over, from what has been added by then.
 
@@ -91,17 +95,17 @@ class ZipStream:
         check_compression(compress_type, compress_level)
         self._compress_type = compress_type
         self._compress_level = compress_level
-        self._sized = sized
         self._comment = b""
-        self._last_modified: tuple[int, ...] | None = None
-        self._queue: deque[Queued] = deque()
-        self._current: Queued | None = None
-        self._streamed: list[int | None] = []  # the level of each member that is in the archive
-        self._added: list[Queued] = []  # of a sized stream, all that ever were
+        self._members = Members(sized)
         self._length: tuple[int, bytes, int] = (-1, b"", 0)  # of how many members, with which comment
-        self._changing = threading.RLock()  # the queue, what has left it, and what goes with them
-        self._final = False
         self._maker = Maker(sized)
+
+    def __getattribute__(self, name: str) -> Any:
+        # gevent, eventlet and waitress take what has this attribute for a list of chunks, and iterate over it to count
+        # their bytes. len() asks the type, and does not come here.
+        if name == "__len__":
+            raise AttributeError("this ZipStream is no collection of chunks; len() gives its size, if it is sized")
+        return object.__getattribute__(self, name)
 
     @classmethod
     def from_path(
@@ -140,7 +144,7 @@ class ZipStream:
 
         Raises: FileNotFoundError; ValueError without a name; RuntimeError after the archive's end.
         """
-        self._refuse_if_final()
+        self._members.refuse_if_final()
         coding = self._coding(compress_type, compress_level)
         top = os.path.normpath(path)
         if not os.path.exists(path) or (top != path and not os.path.exists(top)):
@@ -174,7 +178,7 @@ class ZipStream:
         Raises: ValueError without a name, or for data under one that ends in ``/``; TypeError for what is no data;
         RuntimeError after the archive's end.
         """
-        self._refuse_if_final()
+        self._members.refuse_if_final()
         coding = self._coding(compress_type, compress_level)
         name = _sanitized(arcname)
         if not name:
@@ -190,7 +194,7 @@ class ZipStream:
             )
         elif name.endswith("/"):
             raise EntryError(f"entry {name!r}: Can't store an iterable as a directory: take the slash away")
-        elif self._sized and size is None:
+        elif self._members.sized and size is None:
             known = b"".join(data)
             self._enqueue(name, known, len(known), coding)
         else:
@@ -233,74 +237,79 @@ class ZipStream:
             raise _no_name()
         check_storable(name)
         method, level = coding
-        if self._sized and method != ZIP_STORED:
+        members = self._members
+        if members.sized and method != ZIP_STORED:
             raise _no_compression()
         if name.endswith("/"):
             method, level = ZIP_STORED, None
-        date = time.localtime(modified)[:6]
-        with self._changing:
-            self._refuse_if_final()
-            if self._last_modified is None or self._last_modified < date:
-                self._last_modified = date
-            queued = Queued(name, source, size, method, level)
-            self._queue.append(queued)
-            if self._sized:
-                self._added.append(queued._replace(source=None))
+        members.add(Queued(name, source, size, method, level), time.localtime(modified)[:6])
 
     # What it says of itself.
 
     @property
     def sized(self) -> bool:
         """Whether ``len()`` is known."""
-        return self._sized
+        return self._members.sized
 
     def __len__(self) -> int:
         """Bytes of the archive, with all that has been added so far; TypeError for one that is not sized."""
-        if not self._sized:
+        members = self._members
+        if not members.sized:
             raise TypeError("The length of this ZipStream is unknown: make it with sized=True")
-        with self._changing:
-            known, comment = len(self._added), self._comment
+        with members.changing:
+            known, comment = len(members.added), self._comment
             if self._length[:2] != (known, comment):
-                self._length = known, comment, planned_size(self._added, comment)
+                self._length = known, comment, planned_size(members.added, comment)
             return self._length[2]
+
+    @property
+    def len(self) -> int:
+        """As ``len()``; AttributeError for one that is not sized. `requests` makes a Content-Length of it."""
+        if not self._members.sized:
+            raise AttributeError("len: the length of this ZipStream is unknown")
+        return self.__class__.__len__(self)
 
     def __bool__(self) -> bool:
         return not self.is_empty()
 
     def is_empty(self) -> bool:
         """Whether nothing has been added."""
-        return not (self._queue or self._current or self._streamed)
+        members = self._members
+        return not (members.queue or members.current or members.streamed)
 
     def num_queued(self) -> int:
         """Members whose turn has not come yet."""
-        return len(self._queue)
+        return len(self._members.queue)
 
     def num_streamed(self) -> int:
         """Members that are in the archive."""
-        return len(self._streamed)
+        return len(self._members.streamed)
 
     def info_list(self) -> list[dict[str, Any]]:
         """A dict for each member, in order: what is known of it by now."""
-        with self._changing:
-            members: list[Streamed | Queued] = [*self._in_archive(), *self._queue]
-            if self._current is not None:
-                members.insert(len(self._streamed), self._current)
+        mine = self._members
+        with mine.changing:
+            members: list[Streamed | Queued] = [*self._in_archive(), *mine.queue]
+            if mine.current is not None:
+                members.insert(len(mine.streamed), mine.current)
             return [member.listed() for member in members]
 
     def get_info(self) -> list[dict[str, Any]]:
         """A dict for each member that is in the archive. Deprecated: use `info_list`."""
         warnings.warn("ZipStream.get_info is deprecated: use ZipStream.info_list", DeprecationWarning, stacklevel=2)
-        with self._changing:
+        with self._members.changing:
             return [member.listed_as_before() for member in self._in_archive()]
 
     def _in_archive(self) -> list[Streamed]:
-        infos = self._maker.infos()[: len(self._streamed)]  # one more may be there, and not be counted yet
-        return [Streamed(info, level) for info, level in zip(infos, self._streamed, strict=True)]
+        streamed = self._members.streamed
+        infos = self._maker.infos()[: len(streamed)]  # one more may be there, and not be counted yet
+        return [Streamed(info, level) for info, level in zip(infos, streamed, strict=True)]
 
     @property
     def last_modified(self) -> datetime | None:
         """The newest date of what was added, in local time; None without anything."""
-        return datetime(*self._last_modified) if self._last_modified else None  # type: ignore[arg-type]
+        date = self._members.last_modified
+        return datetime(*date) if date else None  # type: ignore[arg-type]
 
     @property
     def comment(self) -> bytes:
@@ -309,7 +318,7 @@ class ZipStream:
 
     @comment.setter
     def comment(self, comment: str | bytes | bytearray | None) -> None:
-        self._refuse_if_final()
+        self._members.refuse_if_final()
         if isinstance(comment, str):
             comment = comment.encode("utf-8")
         if not isinstance(comment, bytes | bytearray | None):
@@ -324,15 +333,17 @@ class ZipStream:
         return self.finalize()
 
     def __bytes__(self) -> bytes:
-        return b"".join(iter(self))  # and not of self, whose length in bytes would be taken for a number of chunks
+        return b"".join(iter(self))  # and not of self: join() would ask for len(), and take it for a number of chunks
 
     def file(self) -> Generator[bytes, None, bool]:
         """The bytes of the next member. Returns whether there was one."""
-        return (yield from self._maker.alone(self._next_member(last=True)))
+        maker = self._maker
+        return (yield from maker.alone(_next_member(self._members, maker, last=True)))
 
     def all_files(self) -> Steps:
         """The bytes of all members that are queued."""
-        while (yield from self._maker.alone(self._next_member(last=False))):
+        members, maker = self._members, self._maker
+        while (yield from maker.alone(_next_member(members, maker, last=False))):
             pass
 
     def footer(self) -> Steps:
@@ -344,28 +355,21 @@ class ZipStream:
         yield from self.all_files()
         yield from self.footer()
 
-    def _next_member(self, last: bool) -> Generator[bytes, None, bool]:
-        """The next member; whether there was one. last: leave nothing that waits to be joined with what follows."""
-        with self._changing:
-            found = bool(self._queue) and not self._final
-            queued = self._current = self._queue.popleft() if found else None
-        if queued is not None:
-            yield from self._maker.member(queued)
-            with self._changing:
-                self._streamed.append(queued.level)
-                self._current = None
-        yield from self._maker.ready(everything=last or not found)
-        return found
-
     def _end(self) -> Generator[bytes, None, bool]:
-        if not self._final:
-            self._final = True
+        if not self._members.final:
+            self._members.final = True
             yield from self._maker.end(self._comment)
         return False
 
-    def _refuse_if_final(self) -> None:
-        if self._final:
-            raise FinalizedError("ZipStream has already been finalized: nothing can be added or changed")
+
+def _next_member(members: Members, maker: Maker, last: bool) -> Generator[bytes, None, bool]:
+    """The next member; whether there was one. last: leave nothing that waits to be joined with what follows."""
+    queued = members.take()
+    if queued is not None:
+        yield from maker.member(queued)
+        members.done(queued)
+    yield from maker.ready(everything=last or queued is None)
+    return queued is not None
 
 
 def _sanitized(arcname: str | None) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipInfo
 
 from ..compress import ZIP_ZSTANDARD, check_installed, check_level
+from ..errors import StreamStateError
 from ..records import DOS_DIRECTORY, data_descriptor, local_header, needs_zip64
 from ..source import FileFacts
 
@@ -182,3 +185,51 @@ def check_compression(method: int, level: int | None) -> None:
         log.warning("compress_level has no effect when using ZIP_STORED/ZIP_LZMA")
     else:
         check_level(method, level)
+
+
+class FinalizedError(StreamStateError, RuntimeError):
+    """A ZipStream was to be changed after its end."""
+
+
+class Members:
+    """What has been added to a ZipStream, and how much of it is in the archive. `changing` guards all of it.
+
+    An object of its own: each attribute of a ZipStream itself takes a call (see its ``__getattribute__``).
+    """
+
+    def __init__(self, sized: bool) -> None:
+        self.sized = sized
+        self.queue: deque[Queued] = deque()
+        self.current: Queued | None = None
+        self.streamed: list[int | None] = []  # the level of each member that is in the archive
+        self.added: list[Queued] = []  # of a sized stream, all that ever were
+        self.last_modified: tuple[int, ...] | None = None
+        self.final = False
+        self.changing = threading.RLock()
+
+    def refuse_if_final(self) -> None:
+        """Raise, if nothing can be added or changed any more."""
+        if self.final:
+            raise FinalizedError("ZipStream has already been finalized: nothing can be added or changed")
+
+    def add(self, queued: Queued, date: tuple[int, ...]) -> None:
+        """Queue a member of that date."""
+        with self.changing:
+            self.refuse_if_final()
+            if self.last_modified is None or self.last_modified < date:
+                self.last_modified = date
+            self.queue.append(queued)
+            if self.sized:
+                self.added.append(queued._replace(source=None))
+
+    def take(self) -> Queued | None:
+        """The next member, which is `current` from now on; None if there is none."""
+        with self.changing:
+            self.current = self.queue.popleft() if self.queue and not self.final else None
+            return self.current
+
+    def done(self, queued: Queued) -> None:
+        """The current member is in the archive."""
+        with self.changing:
+            self.streamed.append(queued.level)
+            self.current = None
