@@ -1,13 +1,14 @@
-"""aiofiles at both ends: handles that it has opened are the sources, and a file that it writes is the target.
+"""aiofiles at both ends: sources are files opened by aiofiles, and the archive is written by aiofiles.
 
     python examples/aiofiles_both_ends.py some/directory archive.zip
 
-A path would do as a source, and would be read through aiofiles as well: handles are for who opens files in a way of
-their own. Everything that waits for the disk does so on threads, so whatever else runs on this event loop goes on. The
-archive stands under its name only once it is whole.
+A path also works as a source, and is read without blocking, too: use file objects if you open files in your own way.
+All disk access runs on threads, so the event loop is never blocked. The archive gets its final name only when it is
+complete.
 """
 
 import asyncio
+import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -24,22 +25,22 @@ def files(root: Path) -> Iterator[Path]:
 
 
 async def report(root: Path) -> AsyncIterator[bytes]:
-    """A member that is made while it is written: all files and their sizes."""
+    """Generate a member while it is written: a list of all files with their sizes in bytes."""
     for path in await asyncio.to_thread(lambda: list(files(root))):
         size = await aiofiles.os.path.getsize(path)
         yield f"{size:12} {path.relative_to(root).as_posix()}\n".encode()
 
 
 def entries(root: Path) -> Iterator[Entry]:
-    """Files are opened one by one, when their turn comes, and closed after it."""
+    """Yield the entries. Each file is opened when its member is written, and closed afterwards."""
     for path in files(root):
         yield Entry(f"files/{path.relative_to(root).as_posix()}", partial(aiofiles.open, path, "rb"))
     yield Entry("report.txt", partial(report, root))
 
 
 async def save(root: Path, target: Path) -> None:
-    part = target.with_name(target.name + ".part")
-    async with aiofiles.open(part, "wb") as output:
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    async with aiofiles.open(part, "xb") as output:
         try:
             async with async_stream_zip(entries(root), compression="auto") as archive:
                 async for chunk in archive:
@@ -52,7 +53,7 @@ async def save(root: Path, target: Path) -> None:
 
 def main(root: Path, target: Path) -> None:
     if target.resolve().is_relative_to(root.resolve()):
-        sys.exit(f"{target} is in {root}, and so would become a part of itself")
+        sys.exit(f"{target} is in {root}, so the archive would contain itself: give another place")
     asyncio.run(save(root, target))
 
 

@@ -1,15 +1,15 @@
-"""The objects of a bucket as one archive whose download can be resumed: plain WSGI, no framework.
+"""Plain WSGI, no framework: a resumable download of a bucket's objects as one archive.
 
-    BUCKET=my-bucket PREFIX=photos gunicorn --pythonpath examples bucket_download:app
+    BUCKET=my-bucket PREFIX=photos gunicorn --worker-class gthread --threads 4 --pythonpath examples bucket_download:app
     curl -C - -o archive.zip http://127.0.0.1:8000/
 
-Needs ``pip install 'zipstream-adapter[s3,web]'``; credentials and region come from the environment, as in AWS_REGION.
-Run curl again after it was killed, and it goes on where it was, whichever server it comes to.
+Needs ``pip install 'zipstream-adapter[s3,web]'``. Credentials and region come from the environment, for example
+AWS_REGION. If curl is killed, run it again: the download continues, even from another server.
 
-Nothing is stored, and no object is read but for the bytes that a request is for: sizes, dates and ETags come from the
-bucket's listing, and the CRC-32 of those objects that were uploaded with one from the bucket, too. (The others are read
-once, by the request that needs their checksum, and remembered while the objects stay the same.) An object that is
-replaced while it is sent breaks the transfer; one that was replaced before has given the archive another tag.
+No data is stored on the server, and only the bytes that a request asks for are read from objects. Sizes, dates and
+ETags come from the bucket's listing. So does the CRC-32 of objects that were uploaded with one. Other objects are read
+once, by the request that needs their CRC-32, which is kept while the objects do not change. If an object is replaced
+while it is sent, the transfer breaks. If it was replaced before, the archive has another ETag.
 """
 
 import os
@@ -26,7 +26,7 @@ kept: tuple[str | None, ZipLayout] | None = None
 
 
 def layout() -> ZipLayout:
-    """What the archive is now: a listing for each request, and a look at each object only where something changed."""
+    """Return the current layout. Each request lists the bucket; objects' CRC-32s are asked for only after a change."""
     global kept
     listed = ZipLayout(walk_store(STORE, PREFIX, checksums=False)).etag
     if kept is None or kept[0] != listed:

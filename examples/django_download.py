@@ -1,13 +1,14 @@
-"""Django, both ways: an asynchronous view under ASGI, a plain one under WSGI.
+"""Django: an asynchronous view for ASGI and a plain view for WSGI.
 
     DOWNLOAD_ROOT=some/directory uvicorn --app-dir examples --factory django_download:asgi
-    DOWNLOAD_ROOT=some/directory gunicorn --pythonpath examples 'django_download:wsgi()'
+    DOWNLOAD_ROOT=some/directory gunicorn -k gthread --threads 4 --pythonpath examples 'django_download:wsgi()'
     curl -OJ http://127.0.0.1:8000/
 
-Each needs its own: under ASGI, Django collects a plain iterator in memory before it sends anything, and under WSGI an
-asynchronous one. So a project has one of the two views, and one of `asgi` and `wsgi`, which stand for its asgi.py and
-wsgi.py. A failure after the first bytes ends the transfer without its last chunk. Under ASGI, a client that goes away
-cancels its download at once (from Django 5 on), under WSGI with the next chunk; either closes what is open.
+Each server type needs its own view: under ASGI, Django collects a plain iterator in memory before it sends anything;
+under WSGI, it does so with an asynchronous iterator. A project needs one of the views, and one of `asgi` and `wsgi`,
+which stand for its asgi.py and wsgi.py. A failure after the first bytes ends the transfer without its last chunk. A
+client's disconnect cancels the download, and the open source is closed: under ASGI at once (since Django 5), under WSGI
+at the next chunk.
 """
 
 import os
@@ -24,24 +25,25 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import path
 
 from zipstream_adapter import AsyncZipStream, Entry, ZipStream, async_stream_zip, stream_zip, walk
+from zipstream_adapter.web.django import ZipResponse
 
 ROOT = Path(os.environ["DOWNLOAD_ROOT"])
 
 
 def report() -> Iterator[bytes]:
-    """A member that is made while it is sent, from what would be `Model.objects.iterator()`."""
+    """Generate a member while it is sent. The loop stands for `Model.objects.iterator()`."""
     for number in range(1000):
         yield f"{number} squared is {number**2}\n".encode()
 
 
 async def areport() -> AsyncIterator[bytes]:
-    """The same from `Model.objects.aiterator()`."""
+    """Like `report`. The loop stands for `Model.objects.aiterator()`."""
     for line in report():
         yield line
 
 
 def entries(last: Callable[[], Any]) -> Iterator[Entry]:
-    """Plain in both cases: under ASGI, it is run on a thread."""
+    """Yield the entries. A plain generator for both views; under ASGI it runs on a thread."""
     yield from walk(ROOT, prefix="files")
     yield Entry("report.txt", last)
 
@@ -59,16 +61,27 @@ def download(request: HttpRequest) -> StreamingHttpResponse:
     return as_download(stream_zip(entries(report), compression="deflate"))
 
 
+async def afiles(request: HttpRequest) -> ZipResponse:
+    """Download the directory alone, with its length; a download that breaks off can be resumed."""
+    return await ZipResponse.acreate(request, walk(ROOT, prefix="files"), filename="files.zip", ranges=True)
+
+
+def files(request: HttpRequest) -> ZipResponse:
+    """Like `afiles`."""
+    return ZipResponse(request, walk(ROOT, prefix="files"), filename="files.zip", ranges=True)
+
+
 def asgi() -> ASGIHandler:
-    configure(adownload)
+    configure(adownload, afiles)
     return get_asgi_application()
 
 
 def wsgi() -> WSGIHandler:
-    configure(download)
+    configure(download, files)
     return get_wsgi_application()
 
 
-def configure(view: Callable[..., Any]) -> None:
-    """As little as Django can do with; the URLs would be in a module of their own."""
-    settings.configure(ALLOWED_HOSTS=["127.0.0.1", "localhost"], ROOT_URLCONF=(path("", view),))
+def configure(view: Callable[..., Any], files_view: Callable[..., Any]) -> None:
+    """Set the minimum of settings. A project has its URLs in a separate module."""
+    urls = (path("", view), path("files", files_view))
+    settings.configure(ALLOWED_HOSTS=["127.0.0.1", "localhost"], ROOT_URLCONF=urls)

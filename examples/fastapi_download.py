@@ -1,42 +1,43 @@
-"""FastAPI (or Starlette): a directory and a report from asynchronous rows, downloaded as one archive.
+"""FastAPI (or Starlette): download a directory and a report, made from asynchronous rows, as one archive.
 
     DOWNLOAD_ROOT=some/directory uvicorn --app-dir examples fastapi_download:app
     curl -OJ http://127.0.0.1:8000/
 
-The event loop only moves bytes: files are read, and all is compressed, on threads that every download shares. A client
-that goes away cancels its download, which closes what is open. A failure after the first bytes ends the transfer
-without its last chunk, so that the client reports an incomplete download.
+The event loop only moves bytes: reading files and compression run on threads shared by all downloads. A client's
+disconnect cancels its download and closes the open source. A failure after the first bytes ends the transfer without
+its last chunk, so that the client reports an incomplete download.
 """
 
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from zipstream_adapter import Entry, async_stream_zip, walk
+from zipstream_adapter.web.starlette import ZipResponse
 
 ROOT = Path(os.environ["DOWNLOAD_ROOT"])
 app = FastAPI()
 
 
 async def rows() -> AsyncIterator[tuple[int, int]]:
-    """Stands for an asynchronous database cursor: rows that are awaited one by one."""
+    """Yield rows one by one. Stands for an asynchronous database cursor."""
     for number in range(1000):
         yield number, number**2
 
 
 async def report() -> AsyncIterator[bytes]:
-    """A member that is made while it is sent, on the event loop. An early end closes it, too."""
+    """Generate a member on the event loop while it is sent. It is closed if the download ends early."""
     async for number, square in rows():
         yield f"{number} squared is {square}\n".encode()
 
 
 def entries() -> Iterator[Entry]:
-    """This is not asynchronous, and looks at the disk: it is run on a thread."""
+    """Yield the entries. This plain generator reads the file system, so it runs on a thread."""
     yield from walk(ROOT, prefix="files")
-    # The function, not its result: it is called when the report's turn comes.
+    # Pass the function, not its result: it is called when its member is written.
     yield Entry("report.txt", report)
 
 
@@ -47,3 +48,9 @@ async def download() -> StreamingResponse:
         media_type="application/zip",
         headers={"Content-Disposition": 'attachment; filename="download.zip"'},
     )
+
+
+@app.get("/files")
+async def files(request: Request) -> ZipResponse:
+    """Download the directory alone, with its length; a download that breaks off can be resumed."""
+    return ZipResponse(request, walk(ROOT, prefix="files"), filename="files.zip", ranges=True)

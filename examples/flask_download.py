@@ -1,11 +1,12 @@
-"""Flask: a directory and a CSV file made on the fly, downloaded as one archive.
+"""Flask: download a directory and a generated CSV file as one archive.
 
     DOWNLOAD_ROOT=some/directory flask --app examples/flask_download run
     curl -OJ http://127.0.0.1:5000/
+    curl -OJ http://127.0.0.1:5000/files
 
-The response is the stream itself: nothing is written to disk, nothing is collected in memory, and the first bytes
-are on their way while the files are still to be read. Once they are, a failure (a file that shrinks, a query that
-breaks) ends the transfer without its last chunk, so that the client reports an incomplete download.
+The stream is the response body. Nothing is written to disk or collected in memory, and the first bytes are sent before
+all files are read. After the first bytes, a failure (a file shrinks, a query breaks) ends the transfer without its last
+chunk, so that the client reports an incomplete download.
 """
 
 import csv
@@ -13,30 +14,31 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from zipstream_adapter import Entry, stream_zip, walk
+from zipstream_adapter.web.flask import ZipResponse
 
 ROOT = Path(os.environ["DOWNLOAD_ROOT"])
 app = Flask(__name__)
 
 
 class Line:
-    """What csv.writer needs of a file; writerow() then returns the line instead of storing it."""
+    """A file for csv.writer: write() returns its argument, so writerow() returns the line."""
 
     def write(self, text: str) -> str:
         return text
 
 
 def rows() -> Iterator[Iterable[object]]:
-    """Stands for a database cursor: rows that come one by one."""
+    """Yield rows one by one. Stands for a database cursor."""
     yield "number", "square"
     for number in range(1000):
         yield number, number**2
 
 
 def report() -> Iterator[bytes]:
-    """The CSV's lines, each made when there is room for it. Closing the stream early closes this generator, too."""
+    """Generate the CSV line by line while it is sent. Closing the stream early closes this generator, too."""
     writer = csv.writer(Line())
     for row in rows():
         yield writer.writerow(row).encode()
@@ -44,12 +46,12 @@ def report() -> Iterator[bytes]:
 
 def entries() -> Iterator[Entry]:
     yield from walk(ROOT, prefix="files")
-    # The function, not its result: it is called when the report's turn comes.
+    # Pass the function, not its result: it is called when its member is written.
     yield Entry("report.csv", report)
 
 
 def note_in_its_place(entry: Entry, error: Exception) -> Entry:
-    """A file that cannot be opened becomes a note that says so; everything else is a failure."""
+    """Replace a file that cannot be opened by a note; raise all other errors."""
     if not isinstance(error, FileNotFoundError | PermissionError):
         raise error
     app.logger.warning("%s is not in the download: %s", entry.name, error)
@@ -63,3 +65,9 @@ def download() -> Response:
     )
     response.headers.set("Content-Disposition", "attachment", filename="download.zip")
     return response
+
+
+@app.get("/files")
+def files() -> ZipResponse:
+    """Download the directory alone, with its length; a download that breaks off can be resumed."""
+    return ZipResponse(request, walk(ROOT, prefix="files"), filename="files.zip", ranges=True)

@@ -1,13 +1,13 @@
-"""Code that was written for `zipfile.ZipFile`, its archive streamed while that code runs.
+"""Stream the archive of code that was written for `zipfile.ZipFile`, while that code runs.
 
     DOWNLOAD_ROOT=some/directory python examples/legacy_zipfile.py
     curl -OJ http://127.0.0.1:8000/
 
-    DOWNLOAD_ROOT=some/directory gunicorn --pythonpath examples legacy_zipfile:app
+    DOWNLOAD_ROOT=some/directory gunicorn --worker-class gthread --threads 4 --pythonpath examples legacy_zipfile:app
 
-`export` knows nothing of streaming but that it yields where bytes may leave. Between two yields everything waits in
-memory, so large members are written in blocks. A failure anywhere in it poisons the archive: not one more byte leaves
-(and gunicorn breaks the transfer; for wsgiref see wsgi_download.py).
+The only change to `export` is that it yields where bytes may be sent. Between two yields, output is kept in memory, so
+it writes large members in blocks. After a failure in `export`, no more bytes are sent. gunicorn then breaks the
+transfer; for wsgiref see wsgi_download.py.
 """
 
 import csv
@@ -32,7 +32,7 @@ def report() -> Iterator[bytes]:
 
 
 def export(archive: ZipFile) -> Generator[None, None, None]:
-    """The old code: any ZipFile will do for it."""
+    """Export to any ZipFile. Stands for the existing code."""
     files = sorted(path for path in ROOT.iterdir() if path.is_file())
     archive.comment = b"made by export()"
     archive.writestr("README.txt", "What is in this archive: see contents.csv.\n")
@@ -50,12 +50,12 @@ def export(archive: ZipFile) -> Generator[None, None, None]:
 
 
 def chunks() -> Iterator[bytes]:
-    """The archive's bytes, drained after each step of `export`."""
+    """Yield the archive's bytes, drained after each step of `export`."""
     with StreamingZipFile(compression=ZIP_DEFLATED) as archive, closing(export(archive)) as steps:
         for _ in steps:
             if ready := archive.drain():
                 yield ready
-    yield archive.drain()  # the central directory, which closing the archive has written
+    yield archive.drain()  # the central directory, written when the archive was closed
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

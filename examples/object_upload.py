@@ -1,11 +1,11 @@
-"""An archive uploaded while it is made, by a client that reads a file object: here http.client.
+"""Upload an archive while it is made, with any client that reads a file object, such as http.client.
 
     python examples/object_upload.py some/directory http://127.0.0.1:8000/archive.zip
 
-Works with every server that takes a PUT in chunks, such as WebDAV and artifact stores; `requests` takes the archive in
-the same way, and `httpx` as ``content=(chunk for chunk in archive)``. Its length is not known beforehand, and nothing
-of it is kept. If a file fails midway, the connection is dropped before the last chunk, which tells the server that the
-body is incomplete; and this fails, too.
+Works with every server that accepts a chunked PUT, such as WebDAV servers and artifact stores. `requests` takes the
+archive in the same way, `httpx` as ``content=(chunk for chunk in archive)``. The length is not known in advance, and
+no part of the archive is kept. If a file fails midway, the connection is closed before the last chunk, so the server
+knows that the body is incomplete, and this program fails, too.
 """
 
 import sys
@@ -19,11 +19,11 @@ BLOCK = 1 << 16
 
 
 def put(url: str, archive: ZipStream) -> None:
-    """PUT `archive` to `url`. Closing the connection on the way out is what breaks a transfer that failed."""
+    """PUT `archive` to `url`. If the archive fails, closing the connection breaks the transfer."""
     target = urlsplit(url)
     kind = HTTPSConnection if target.scheme == "https" else HTTPConnection
     with archive, closing(kind(target.netloc, timeout=60, blocksize=BLOCK)) as connection:
-        # What has a read() and no known length is sent in chunks ("Transfer-Encoding: chunked").
+        # An object with read() and an unknown length is sent with "Transfer-Encoding: chunked".
         connection.request("PUT", target.path, body=archive, headers={"Content-Type": "application/zip"})
         answer = connection.getresponse()
         if not 200 <= answer.status < 300:

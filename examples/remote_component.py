@@ -1,10 +1,11 @@
-"""Code that was written for `zipfile.ZipFile`, its archive in a bucket or behind a URL.
+"""Use code that was written for `zipfile.ZipFile` with an archive in a bucket or behind a URL.
 
     python examples/remote_component.py s3://bucket/archive.zip
     python examples/remote_component.py https://host/archive.zip reports/2026.csv > 2026.csv
 
-`listing` and `component` know nothing of where the archive lies. Of one of many gigabytes, its directory is fetched,
-and the member that is read. Region, endpoint and credentials come from the environment (AWS_REGION, …).
+`listing` and `component` do not depend on where the archive is. Even from a very large archive, only the central
+directory and the requested member are fetched. Region, endpoint and credentials come from the environment (AWS_REGION,
+…).
 """
 
 import shutil
@@ -17,19 +18,19 @@ from zipstream_adapter.remote import open_remote
 
 
 def listing(archive: ZipFile) -> Iterator[str]:
-    """The old code: any ZipFile will do for it."""
+    """List any ZipFile. Stands for existing code."""
     for info in archive.infolist():
         yield f"{info.file_size:>12,} {info.filename}"
 
 
 def component(archive: ZipFile, name: str, out: BinaryIO) -> None:
-    """Likewise."""
+    """Copy one member of any ZipFile to `out`. Stands for existing code."""
     with archive.open(name) as member:
         shutil.copyfileobj(member, out)
 
 
 def main(url: str, name: str | None = None) -> None:
-    with open_remote(url) as archive:  # was: ZipFile(path)
+    with open_remote(url) as archive:  # instead of ZipFile(path)
         if name is None:
             print(*listing(archive), sep="\n")
         else:

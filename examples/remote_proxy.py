@@ -1,11 +1,11 @@
-"""FastAPI: members of an archive in a bucket or behind a URL, one by one, or some of them as a new archive.
+"""FastAPI: serve single members of an archive in a bucket or behind a URL, or a selection as a new archive.
 
     ARCHIVE=s3://bucket/archive.zip uvicorn --app-dir examples remote_proxy:app
     curl -O http://127.0.0.1:8000/member/reports/2026.csv
     curl -OJ 'http://127.0.0.1:8000/selection?prefix=reports/'
 
-Only what is sent is fetched, by ranges, and no faster than the client takes it. The selection is not compressed anew.
-A client that goes away ends the requests for it.
+Only the data that is sent is fetched, by range requests, and no faster than the client reads. The selection is copied
+without recompression. A client's disconnect ends the range requests made for it.
 """
 
 import os
@@ -24,7 +24,7 @@ archive: ZipFile
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """The directory is fetched once. Where the object is replaced, what is read of it afterwards fails."""
+    """Fetch the central directory once. If the object is replaced later, reading members raises an error."""
     global archive
     archive = await open_remote_async(os.environ["ARCHIVE"])
     with archive:

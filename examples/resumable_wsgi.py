@@ -1,15 +1,15 @@
-"""A directory as one archive whose download can be resumed: plain WSGI, no framework.
+"""Plain WSGI, no framework: a resumable download of a directory as one archive.
 
-    ARCHIVED=some/directory gunicorn --pythonpath examples resumable_wsgi:app
+    ARCHIVED=some/directory gunicorn --worker-class gthread --threads 4 --pythonpath examples resumable_wsgi:app
     curl -C - -o archive.zip http://127.0.0.1:8000/
 
-Run curl again after it was killed, and it goes on where it was; `wget -c` does so, too, and `aria2c -x4` fetches with
-four connections. They may come to several servers that know nothing of each other, as long as all have the same files,
-dates included: then they have the same archive, byte for byte, and say so by its tag.
+If curl is killed, run it again: the download continues. `wget -c` does the same, and `aria2c -x4` uses four
+connections. Requests may go to several independent servers if all have the same files with the same dates: their
+archives are then identical and have the same ETag.
 
-Nothing is stored. A request looks at the files' sizes and dates, and reads those that its range needs. A file that is
-changed while it is sent breaks the transfer; one that was changed before has given the archive another tag, at which
-clients that ask with If-Range (browsers, for one) begin anew. curl and wget ask without.
+No data is stored. A request reads the sizes and dates of all files, and the content of those in its range. If a file
+changes while it is sent, the transfer breaks. If it changed before, the archive has another ETag: clients that send
+If-Range, such as browsers, start again. curl and wget do not send If-Range.
 """
 
 import os
@@ -23,7 +23,7 @@ kept: ZipLayout | None = None
 
 
 def layout() -> ZipLayout:
-    """What the archive is now. While it stays the same, one is kept, which knows the checksums that it has found."""
+    """Return the current layout. The layout is kept while files do not change, as it caches their CRC-32s."""
     global kept
     now = ZipLayout(walk(ROOT))
     if kept is None or kept.etag != now.etag:

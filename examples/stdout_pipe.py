@@ -1,10 +1,10 @@
-"""An archive to standard output, for whatever reads a pipe; its members, as they are finished, on standard error.
+"""Write an archive to standard output, for a pipe. Finished members are listed on standard error.
 
     python examples/stdout_pipe.py some/directory | bsdtar -tf -
     python examples/stdout_pipe.py some/directory | ssh backup 'cat > archive.zip'
 
-If a file cannot be read, or changes while it is, this fails with a traceback and a status that is not 0. What has
-gone down the pipe by then has no end and does not pass for an archive (in a shell: `set -o pipefail`).
+If a file cannot be read or changes while it is read, this fails with a traceback and a non-zero exit status, which
+`set -o pipefail` makes that of the pipe. The data is then incomplete and cannot be mistaken for an archive.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from zipstream_adapter import Progress, stream_zip, walk
 
 
 class Reporter:
-    """Prints each member once it is finished: `members` has risen then."""
+    """Prints each finished member, that is, whenever `Progress.members` has increased."""
 
     def __init__(self) -> None:
         self.members = 0
@@ -29,7 +29,7 @@ class Reporter:
 def main(root: Path) -> None:
     if sys.stdout.isatty():
         sys.exit("standard output is a terminal: pipe it into a program, or redirect it to a file")
-    # sys.stdout.buffer may be unbuffered (python -u) and then write less than it was given.
+    # Do not use sys.stdout.buffer: if unbuffered (python -u), it may write less than given.
     with (
         open(sys.stdout.fileno(), "wb", closefd=False) as output,
         stream_zip(walk(root, prefix=root.resolve().name), compression="deflate", on_progress=Reporter()) as archive,

@@ -7,18 +7,20 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("fast", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from tests.support.sweeps import WHOLE
+
+settings.register_profile("fast", max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("sweep", parent=settings.get_profile("fast"), max_examples=60)
 settings.register_profile("thorough", parent=settings.get_profile("fast"), max_examples=1000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sweep" if WHOLE else "fast"))
+OUT = {"large": "gigabytes of data", "sweep": "every value of something"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("ZIPSTREAM_LARGE") == "1":
-        return
-    skip = pytest.mark.skip(reason="gigabytes of data: run with ZIPSTREAM_LARGE=1")
+    out = {name: why for name, why in OUT.items() if os.environ.get(f"ZIPSTREAM_{name.upper()}") != "1"}
     for item in items:
-        if "large" in item.keywords:
-            item.add_marker(skip)
+        for name in out.keys() & item.keywords:
+            item.add_marker(pytest.mark.skip(reason=f"{out[name]}: run with ZIPSTREAM_{name.upper()}=1"))
 
 
 @pytest.fixture(autouse=True)

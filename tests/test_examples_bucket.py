@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.buckets import BUCKET, KEYS, Bucket, need_obstore, serving
-from tests.oracles import members, seven_zip, unzip
-from tests.servers import EXAMPLES, Server, gunicorn, serve
+from tests.support.buckets import BUCKET, KEYS, Bucket, need_obstore, serving
+from tests.support.loops import module
+from tests.support.oracles import members, seven_zip, unzip
+from tests.support.servers import EXAMPLES, Server, gunicorn, serve
 from tests.test_examples_web import curl, download, kill_midway
 
 need_obstore()
-pytest.importorskip("werkzeug", reason="the extra web is not installed")
+module("werkzeug")
 BIG = random.Random(9).randbytes(24 << 20)
 OBJECTS = {"photos/a note.txt": b"some text\n" * 100, "photos/sub/Grüße.txt": "Grüße\n".encode(), "photos/z.bin": BIG}
 

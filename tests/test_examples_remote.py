@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from .async_servers import uvicorn
-from .remote_archives import MIB, archive_of, members_of
-from .remote_servers import serving
-from .servers import EXAMPLES, serve
+from tests.support.async_servers import uvicorn
+from tests.support.loops import module
+from tests.support.remote_archives import MIB, archive_of, members_of
+from tests.support.remote_servers import serving
+from tests.support.servers import EXAMPLES, serve
 
-pytest.importorskip("obstore", reason="needs the extra 's3'")
+module("obstore")
 ARCHIVE = archive_of((3 * MIB, 200_000, 50), zipfile.ZIP_DEFLATED)
 
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.async_servers import uvicorn
-from tests.oracles import members, need, seven_zip, unzip
-from tests.servers import EXAMPLES, Server, gunicorn, serve, wait_for
+from tests.support.async_servers import uvicorn
+from tests.support.oracles import members, need, seven_zip, unzip
+from tests.support.servers import EXAMPLES, Server, gunicorn, serve, wait_for
 
 BIG = random.Random(5).randbytes(24 << 20)
 FILES = {"a note.txt": b"some text\n" * 100, "empty.bin": b"", "large.bin": BIG, "sub/Grüße.txt": "Grüße\n".encode()}

@@ -1,35 +1,41 @@
-"""Everything this package raises on its own account.
+"""All exceptions that this package raises itself.
 
-An exception from the user's own source, callback or file passes through unchanged, with a note that
-names the entry. Everything else is one of these; each leaf also is the built-in people already catch::
+An exception from the caller's own source, callback or file passes through unchanged, with a note that names the
+entry. All other exceptions are listed here. Each leaf is also a subclass of the built-in that callers already catch::
 
     ZipStreamError
-    ├── OptionError (ValueError)                an argument outside what the function takes
+    ├── OptionError (ValueError)                an argument with an invalid value
     ├── EntryError (ValueError)                 an entry that cannot become a member
-    │   ├── UnsafeNameError                     a name that could not be stored, or could climb out
-    │   ├── DuplicateNameError                  a name taken already, or a file where a directory stands
+    │   ├── UnsafeNameError                     a name that cannot be stored, or is not safe to extract
+    │   ├── DuplicateNameError                  a name that is taken, or a file in place of a directory
+    │   ├── FieldRangeError (struct.error)      a date, or another field of a ZipInfo, that a header cannot store
     │   ├── BadArchiveError (BadZipFile)        an archive, or a member of it, that cannot be read
-    │   ├── EncryptedMemberError (RuntimeError)  a member to be read without its password, or with another
-    │   ├── UnsupportedMethodError (NotImplementedError)  a member that cannot be decompressed here
+    │   ├── EncryptedMemberError (RuntimeError)  an encrypted member read without its password, or with a wrong one
+    │   ├── UnsupportedMethodError (NotImplementedError)  a member that cannot be decompressed or decrypted here
     │   ├── NotAFileError (OSError)             a directory, socket, device or pipe given as data
-    │   └── UnsafeLinkError (OSError)           a followed link that leaves the root, or loops
-    ├── EntryTypeError (TypeError)              an item, source or chunk of a type that is not data
-    ├── IntegrityError (ValueError)             what was declared did not come true
+    │   ├── ProcessFailedError (ChildProcessError)  a process given as data whose exit status is not 0
+    │   └── UnsafeLinkError (OSError)           a followed link that leaves the root of the walk, or loops
+    ├── EventLoopError (RuntimeError)           an asynchronous function used without asyncio, as under trio
+    ├── EntryTypeError (TypeError)              an item, source or chunk whose type is not data
+    ├── IntegrityError (ValueError)             data that differs from its declaration
     │   ├── SizeMismatchError                   more or fewer bytes than declared
-    │   ├── CRC32MismatchError                  another checksum than declared
-    │   └── SourceChangedError (OSError)        a file or object that changed while it was read
-    ├── LimitError (OverflowError)              a field of the format that is too small for the value
-    │   └── Zip64RequiredError (LargeZipFile)   zip64 was refused, and is needed
-    ├── RemoteError (OSError)                   an object elsewhere that could not be read, or written
-    │   ├── RangesUnsupportedError              a server that gives the whole, and no range of it
-    │   ├── RemoteConnectionError (ConnectionError)  it could not be reached, or did not stay
-    │   ├── RemoteNotFoundError (FileNotFoundError)  there is no such object or bucket
-    │   └── RemotePermissionError (PermissionError)  access was refused, or nothing was there to ask for it
+    │   ├── CRC32MismatchError                  a CRC-32 other than declared
+    │   └── SourceChangedError (OSError)        a file or remote object that changed while it was read
+    ├── LimitError (OverflowError)              a value too large for its field in the zip format
+    │   └── Zip64RequiredError (LargeZipFile)   a value that needs zip64, which was not allowed
+    ├── RemoteError (OSError)                   a remote object that could not be read or written
+    │   ├── RangesUnsupportedError              a server that cannot return a byte range of an object
+    │   ├── ForkedError (RuntimeError)          obstore used in a forked child of a process that has used it
+    │   ├── RemoteConnectionError (ConnectionError)  a server that could not be reached, or broke the connection
+    │   │   └── RemoteTimeoutError (TimeoutError)  a call that did not end within its deadline
+    │   ├── RemoteNotFoundError (FileNotFoundError)  an object or bucket that does not exist
+    │   └── RemotePermissionError (PermissionError)  access that was denied, or missing credentials
     └── StreamStateError (ValueError)           a stream or archive used after its end
-        ├── PoisonedError                       it failed or was aborted: nothing more leaves it
-        └── StreamClosedError                   it was closed before its end
+        ├── PoisonedError                       one that failed or was aborted: it emits no further bytes
+        └── StreamClosedError                   one that was closed before its end
 """
 
+import struct
 from zipfile import BadZipFile, LargeZipFile
 
 __all__ = [
@@ -39,16 +45,21 @@ __all__ = [
     "EncryptedMemberError",
     "EntryError",
     "EntryTypeError",
+    "EventLoopError",
+    "FieldRangeError",
+    "ForkedError",
     "IntegrityError",
     "LimitError",
     "NotAFileError",
     "OptionError",
     "PoisonedError",
+    "ProcessFailedError",
     "RangesUnsupportedError",
     "RemoteConnectionError",
     "RemoteError",
     "RemoteNotFoundError",
     "RemotePermissionError",
+    "RemoteTimeoutError",
     "SizeMismatchError",
     "SourceChangedError",
     "StreamClosedError",
@@ -62,11 +73,11 @@ __all__ = [
 
 
 class ZipStreamError(Exception):
-    """The root: catch it to catch everything this package raises on its own account."""
+    """The root of the hierarchy: catch it to catch every exception that this package raises itself."""
 
 
 class OptionError(ZipStreamError, ValueError):
-    """An argument is outside what the function takes."""
+    """An argument has an invalid value."""
 
 
 class EntryError(ZipStreamError, ValueError):
@@ -74,39 +85,59 @@ class EntryError(ZipStreamError, ValueError):
 
 
 class UnsafeNameError(EntryError):
-    """A member's name could not be stored, or could be extracted outside of its directory."""
+    """A member's name cannot be stored, could be extracted outside of its directory, or is not portable."""
 
 
 class DuplicateNameError(EntryError):
-    """A member's name is taken already, or names a file where a directory stands (or the reverse)."""
+    """A member's name is already taken, or is a file's where the archive has a directory (or the reverse)."""
+
+
+class FieldRangeError(EntryError, struct.error):
+    """A date, or another field of a ZipInfo, does not fit into a header (`zipfile` raises struct.error)."""
 
 
 class BadArchiveError(EntryError, BadZipFile):
-    """An archive that is read, or that a member is to be copied from, is none, or is broken there."""
+    """The archive to read, or to copy a member from, is not a zip archive, or is corrupt."""
 
 
 class EncryptedMemberError(EntryError, RuntimeError):
-    """A member of a remote archive is encrypted, and its password was not given, or is another."""
+    """A member of a remote archive is encrypted, and its password is missing or wrong."""
 
 
 class UnsupportedMethodError(EntryError, NotImplementedError):
-    """A member of a remote archive is compressed, or encrypted, in a way that cannot be read here."""
+    """A member of a remote archive has a compression or encryption method that cannot be read here."""
 
 
 class NotAFileError(EntryError, OSError):
-    """A directory, socket, device or pipe was given where a file's data is needed."""
+    """A directory, socket, device or pipe was given instead of a file."""
+
+
+class ProcessFailedError(EntryError, ChildProcessError):
+    """A process whose output is an entry's data ended with an exit status other than 0.
+
+    Attributes:
+        program: name of the program, without arguments; None if unknown.
+        status: exit status of the process, or the negative number of the signal that ended it; None if unknown.
+    """
+
+    program: str | None = None
+    status: int | None = None
 
 
 class UnsafeLinkError(EntryError, OSError):
-    """A symbolic link that was to be followed leaves the root of the walk, or leads into a loop."""
+    """A symbolic link to be followed leaves the root of the walk, or leads into a loop."""
+
+
+class EventLoopError(ZipStreamError, RuntimeError):
+    """An asynchronous function was used outside of an asyncio event loop, for instance under trio."""
 
 
 class EntryTypeError(ZipStreamError, TypeError):
-    """An item, a source or a chunk has a type that cannot be data."""
+    """An item, source or chunk has a type that is not data."""
 
 
 class IntegrityError(ZipStreamError, ValueError):
-    """What was declared of an entry did not come true."""
+    """An entry's data differs from its declaration."""
 
 
 class SizeMismatchError(IntegrityError):
@@ -114,7 +145,7 @@ class SizeMismatchError(IntegrityError):
 
 
 class CRC32MismatchError(IntegrityError):
-    """The data's CRC-32 is not the declared one."""
+    """The data's CRC-32 differs from the declared CRC-32."""
 
 
 class SourceChangedError(IntegrityError, OSError):
@@ -122,15 +153,15 @@ class SourceChangedError(IntegrityError, OSError):
 
 
 class LimitError(ZipStreamError, OverflowError):
-    """A value does not fit the field that the zip format has for it."""
+    """A value is too large for its field in the zip format."""
 
 
 class Zip64RequiredError(LimitError, LargeZipFile):
-    """A value needs the zip64 extensions, and they were refused.
+    """A value needs the zip64 extensions, which were not allowed.
 
     Attributes:
-        field: which it was: of a member its "size", "compressed_size" or "offset"; of the archive the number of its
-            "members", its "directory_size" or "directory_offset".
+        field: name of the value. Of a member: "size", "compressed_size" or "offset". Of the archive: "members" (their
+            number), "directory_size" or "directory_offset". None if not given.
     """
 
     def __init__(self, message: str = "", field: str | None = None) -> None:
@@ -139,23 +170,31 @@ class Zip64RequiredError(LimitError, LargeZipFile):
 
 
 class RemoteError(ZipStreamError, OSError):
-    """An object in a store, or behind a URL, could not be read or written."""
+    """An object in a store, or at a URL, could not be read or written."""
 
 
 class RangesUnsupportedError(RemoteError):
-    """A server gives an object as a whole only, and not the bytes of it that were asked for."""
+    """A server returns only the whole object, not the requested range of bytes."""
 
 
 class RemoteConnectionError(RemoteError, ConnectionError):
-    """A server could not be reached, did not answer in time, or broke the connection, however often it was tried."""
+    """A server could not be reached, did not answer in time, or broke the connection, even after retries."""
+
+
+class RemoteTimeoutError(RemoteConnectionError, TimeoutError):
+    """A call did not end within its ``deadline=``."""
+
+
+class ForkedError(RemoteError, RuntimeError):
+    """obstore was used in a child made by fork(), whose parent has used it: its threads do not survive a fork."""
 
 
 class RemoteNotFoundError(RemoteError, FileNotFoundError):
-    """There is no such object, or no such bucket."""
+    """The object or its bucket does not exist."""
 
 
 class RemotePermissionError(RemoteError, PermissionError):
-    """Access was refused, or no credentials were found to ask for it."""
+    """Access was denied, or no credentials were found."""
 
 
 class StreamStateError(ZipStreamError, ValueError):
@@ -163,14 +202,15 @@ class StreamStateError(ZipStreamError, ValueError):
 
 
 class PoisonedError(StreamStateError):
-    """It failed or was aborted before: not one more byte leaves it."""
+    """The stream or archive failed or was aborted before: it emits no further bytes."""
 
 
 class StreamClosedError(StreamStateError):
-    """It was closed before its end."""
+    """The stream or archive was closed before its end."""
 
 
-# ValueError comes first of their bases, and its __new__ makes no OSError: what calls that (tblib, for Dask) would fail.
-for _kind in (NotAFileError, SourceChangedError, UnsafeLinkError):
+# ValueError precedes OSError in their bases, and its __new__ cannot create an OSError. Code that calls __new__ directly
+# (tblib, for Dask) would fail.
+for _kind in (NotAFileError, ProcessFailedError, SourceChangedError, UnsafeLinkError):
     _kind.__new__ = OSError.__new__  # type: ignore[method-assign]
 del _kind

@@ -1,8 +1,9 @@
 """What engine="auto" comes to: its size and its speed against zlib's at each level, corpus by corpus.
 
-    python -m tests.benchmarks.auto [--size MIB] [--levels 1,6,9]
+    python -m tests.benchmarks.auto [--size MIB] [--levels 1,6,9] [--piece KIB]
 
-The table that short members get is measured by `tests.benchmarks.levels`; longer ones get mixtures, by their own data.
+Each corpus is one member; `--piece` cuts it into members of so many KiB. The tables of the package are measured by
+`tests.benchmarks.levels`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from functools import partial
 from typing import NamedTuple
 from zipfile import ZIP_DEFLATED
 
-from zipstream_adapter.coding import Coding
-
-from .corpora import CORPORA
+from tests.benchmarks.corpora import CORPORA
+from zipstream_adapter._compression.codecs import CodecFactory
 
 
 class Measured(NamedTuple):
@@ -38,15 +38,15 @@ def timed(make: Callable[[], int]) -> tuple[int, float]:
     return make(), time.process_time() - begun
 
 
-def by_zlib(data: bytes, level: int) -> int:
-    compressor = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return len(compressor.compress(data)) + len(compressor.flush())
+def by_zlib(pieces: list[bytes], level: int) -> int:
+    compressors = ((zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS), piece) for piece in pieces)
+    return sum(len(each.compress(piece)) + len(each.flush()) for each, piece in compressors)
 
 
-def by_auto(data: bytes, level: int) -> int:
-    compressor = Coding("auto", workers=0).compressor(ZIP_DEFLATED, level)
-    assert compressor is not None
-    return len(compressor.compress(data)) + len(compressor.flush())
+def by_auto(pieces: list[bytes], level: int) -> int:
+    coding = CodecFactory("auto", workers=0)
+    compressors = ((coding.compressor(ZIP_DEFLATED, level), piece) for piece in pieces)
+    return sum(len(each.compress(piece)) + len(each.flush()) for each, piece in compressors)
 
 
 def total(measured: list[Measured]) -> Measured:
@@ -57,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=float, default=6, help="MiB of each corpus; default: 6")
     parser.add_argument("--levels", default="1,2,3,4,5,6,7,8,9")
+    parser.add_argument("--piece", type=int, default=0, help="KiB of each member; default: all of a corpus")
     arguments = parser.parse_args()
     levels = [int(level) for level in arguments.levels.split(",")]
     kinds: dict[tuple[str, int], list[Measured]] = defaultdict(list)
@@ -66,8 +67,10 @@ def main() -> None:
         if not data:
             continue
         row = []
+        step = arguments.piece << 10 or len(data)
+        pieces = [data[at : at + step] for at in range(0, len(data), step)]
         for level in levels:
-            measured = Measured(*timed(partial(by_zlib, data, level)), *timed(partial(by_auto, data, level)))
+            measured = Measured(*timed(partial(by_zlib, pieces, level)), *timed(partial(by_auto, pieces, level)))
             kinds[corpus.kind, level].append(measured)
             row.append(str(measured))
         print(f"{corpus.kind:10} {corpus.name:18}", *row, flush=True)

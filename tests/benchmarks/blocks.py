@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
-from .corpora import CORPORA, KINDS, Corpus
-from .levels import ENGINE_LEVELS, ENGINES, MIB, WINDOW, Job, Setup, cut, deflate, plain
+from tests.benchmarks.corpora import CORPORA, KINDS, Corpus
+from tests.benchmarks.levels import ENGINE_LEVELS, ENGINES, MIB, WINDOW, Job, Setup, cut, deflate, plain
 
 SIZES = (128, 256, 512, 1024)  # KiB
 COMPARED = [each for each in (Setup("zlib", 6), Setup("zlib-ng", 5), Setup("isal", 1)) if each.engine in ENGINES]

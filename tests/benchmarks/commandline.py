@@ -14,12 +14,13 @@ import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .report import Footnotes, Outcome, Result, figure, ratio, spread, table
-from .worker import Run, busy_seconds, others, wait_for_quiet
-from .workloads import MIB, Work
+from tests.benchmarks.report import Footnotes, Outcome, Result, figure, ratio, spread, table
+from tests.benchmarks.worker import Run, busy_seconds, others, wait_for_quiet
+from tests.benchmarks.workloads import MIB, Work
 
 NAME = "command-line"
 _DRAIN = MIB
@@ -42,40 +43,80 @@ class Program:
         return "OUTPUT" in self.command
 
 
+# Name, programs, arguments, the argument for a level, and a note.
 _OTHERS = [
-    ("zip", ("zip",), ("-q", "-r", "-6", "-", "TREE"), ""),
-    ("bsdtar", ("bsdtar",), ("--format", "zip", "-cf", "-", "TREE"), ""),
+    ("zip", ("zip",), ("-q", "-r", "LEVEL", "-", "TREE"), "-{}", ""),
+    ("bsdtar", ("bsdtar",), ("--format", "zip", "LEVEL", "-cf", "-", "TREE"), "--options=zip:compression-level={}", ""),
     (
         "7z",
         ("7zz", "7z", "7za"),
-        ("a", "-tzip", "-mx=5", "-bd", "-bso0", "-bsp0", "OUTPUT", "TREE"),
+        ("a", "-tzip", "LEVEL", "-bd", "-bso0", "-bsp0", "OUTPUT", "TREE"),
+        "-mx={}",
         "cannot write to a pipe: writes a file, in memory where the system has a place for it",
     ),
 ]
 
 
-def programs(ours: Path, plain: Path) -> list[Program | Outcome]:
-    """Those that are installed, and why others are missing. `ours` and `plain` are our commands."""
-    found: list[Program | Outcome] = [Program("ours", (str(ours), "TREE")), Program("ours-plain", (str(plain), "TREE"))]
-    for name, commands, arguments, note in _OTHERS:
-        path = next(filter(None, map(shutil.which, commands)), None)
-        found.append(Program(name, (path, *arguments), note) if path else Outcome(name, reason="not installed"))
+def programs(ours: Path, plain: Path, levels: Sequence[int | None] = (None,)) -> list[Program | Outcome]:
+    """Those that are installed, at their default (None) or a level, and why others are missing.
+
+    ours, plain: our commands, with and without the extra.
+    """
+    found: list[Program | Outcome] = []
+    for level in levels:
+        at = "" if level is None else f" {level}"
+        for name, path in (("ours", ours), ("ours-plain", plain)):
+            found.append(Program(name + at, (str(path), "TREE", *(() if level is None else ("--level", str(level))))))
+        for name, commands, arguments, form, note in _OTHERS:
+            path_found = next(filter(None, map(shutil.which, commands)), None)
+            if path_found is None:
+                found.append(Outcome(name + at, reason="not installed"))
+                continue
+            places = {"LEVEL": () if level is None else (form.format(level),)}
+            parts = [part for each in arguments for part in places.get(each, (each,))]
+            found.append(Program(name + at, (path_found, *parts), note))
     return found
 
 
+# Bytes of shared libraries, and of documents, in the tree.
+_SHARE = 64 * MIB
+
+
 def tree_of(cache: Path, chosen: Path | None, quick: bool) -> Path:
-    """The tree that is zipped: the chosen one, or a copy of this Python's library without what pip has added."""
+    """The tree that is zipped: the chosen one, or copies of sources, shared libraries and documents of this system.
+
+    The sources are this Python's library, without what pip has added. With `quick`, they are all, and fewer.
+    """
     if chosen is not None:
         return chosen.resolve()
     library = Path(sysconfig.get_path("stdlib"))
-    tree = cache / f"tree-{'.'.join(map(str, sys.version_info[:3]))}" / ("quick" if quick else "library")
+    tree = cache / f"tree-{'.'.join(map(str, sys.version_info[:3]))}" / ("quick" if quick else "mixed")
     if not tree.exists():
         beside = tree.with_suffix(".part")
         shutil.rmtree(beside, ignore_errors=True)
         leave_out = shutil.ignore_patterns("site-packages", "__pycache__", *(["config-*", "test"] if quick else []))
-        shutil.copytree(library, beside, ignore=leave_out)
+        shutil.copytree(library, beside / "sources", ignore=leave_out)
+        if not quick:
+            libraries = Path(sysconfig.get_config_var("LIBDIR") or library).parent
+            system = Path("/usr/lib", sysconfig.get_config_var("MULTIARCH") or "")
+            _copy_some([system, libraries], "*.so*", beside / "libraries")
+            _copy_some([Path("/usr/share/doc")], "*", beside / "documents")
         beside.rename(tree)
     return tree
+
+
+def _copy_some(places: list[Path], pattern: str, target: Path) -> None:
+    """Copy files below `places`, in the order of their names, up to `_SHARE` bytes."""
+    size = 0
+    target.mkdir()
+    for place in places:
+        for path in sorted(place.rglob(pattern)):
+            if path.is_symlink() or not path.is_file() or size + path.stat().st_size > _SHARE:
+                continue
+            size += path.stat().st_size
+            copy = target / path.relative_to(place)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def run(program: Program, tree: Path, limit: float, keep: Path | None = None) -> Run:

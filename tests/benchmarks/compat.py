@@ -25,8 +25,8 @@ from statistics import median
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED
 
-from .environments import CHECKOUT, cache_folder, make
-from .pushed import ZipStreamer
+from tests.benchmarks.environments import CHECKOUT, cache_folder, make
+from tests.benchmarks.pushed import ZipStreamer
 
 _DATE = datetime(2024, 1, 2, 3, 4, 6, tzinfo=UTC)
 _SHORT, _LONG, _FILES = 20_000, 20_000, 5_000

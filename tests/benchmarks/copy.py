@@ -17,9 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.benchmarks.corpora import CORPORA
 from zipstream_adapter import Entry, stream_zip
-
-from .corpora import CORPORA
 
 _MIB = 1 << 20
 

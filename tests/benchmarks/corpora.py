@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from . import structured
-from .wording import docstrings, followers, library, paragraphs
+from tests.benchmarks import structured
+from tests.benchmarks.wording import docstrings, followers, library, paragraphs
 
 TEXT, BINARY, STRUCTURED = KINDS = ("text", "binary", "structured")
 # Deflate looks 32 KiB back: what is shorter than this and repeated to fill a size would match its own copy.

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .environments import CHECKOUT, cache_folder, make
-from .peers import OURS, PLAIN
-from .report import table
-from .workloads import MIB, Work, prepare
+from tests.benchmarks.environments import CHECKOUT, cache_folder, make
+from tests.benchmarks.peers import OURS, PLAIN
+from tests.benchmarks.report import table
+from tests.benchmarks.workloads import MIB, Work, prepare
 
 KIB = 1 << 10
 # Downloads that the one peer that takes sources of this kind does not survive: as many as the default executor of two

@@ -22,7 +22,7 @@ from typing import Any
 
 import aiofiles
 
-from .worker import _peak, _reset_peak
+from tests.benchmarks.worker import peak, reset_peak
 
 KIB = 1 << 10
 _DATE = datetime(2024, 1, 2, 3, 4, 6, tzinfo=UTC)
@@ -142,7 +142,7 @@ async def downloads(who: str, count: int, stored: list[str], deflated: list[str]
         *(_file_source(who, f"stored-{at}.bin", Path(path), deflate=False) for at, path in enumerate(stored)),
         *(_file_source(who, f"deflated-{at}.txt", Path(path), deflate=True) for at, path in enumerate(deflated)),
     ]
-    before, begun, busiest = _reset_peak(), time.perf_counter(), 0
+    before, begun, busiest = reset_peak(), time.perf_counter(), 0
     totals: list[tuple[int, int]] = []  # of each: bytes, and their CRC-32
     samples: list[bytes] = []
     ended: list[float] = []
@@ -164,7 +164,7 @@ async def downloads(who: str, count: int, stored: list[str], deflated: list[str]
         while not all(task.done() for task in tasks):
             busiest = max(busiest, threading.active_count())
             await asyncio.sleep(0.01)
-    peak = _peak()
+    most = peak()
     return {
         "done": len(totals),
         "different": len(set(totals)),
@@ -173,8 +173,8 @@ async def downloads(who: str, count: int, stored: list[str], deflated: list[str]
         "first": min(ended),
         "threads": busiest,
         "left": threading.active_count(),
-        "peak": peak,
-        "grown": peak - before,
+        "peak": most,
+        "grown": most - before,
     }
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from .corpora import CORPORA
-from .environments import CHECKOUT, cache_folder, make
+from tests.benchmarks.corpora import CORPORA
+from tests.benchmarks.environments import CHECKOUT, cache_folder, make
 
 _MIB = 1 << 20
 _DATE = datetime(2024, 1, 2, 3, 4, 6, tzinfo=UTC)
@@ -56,7 +56,7 @@ def pieces(work: Work) -> list[bytes]:
 def ours(work: Work, data: list[bytes], crc: int, password: str | None = _PASSWORD) -> Iterator[bytes]:
     from zipstream_adapter import stream_zip
 
-    method = "stored" if work.level is None else "deflate"
+    method: Any = "stored" if work.level is None else "deflate"
     source: Any = data[0] if len(data) == 1 else data
     entries = [(str(number), source) for number in range(work.members)]
     return iter(stream_zip(entries, compression=method, level=work.level, password=password))

@@ -2,8 +2,9 @@
 
 Every engine that is installed compresses every corpus at every level of its own, as the package does it: in blocks,
 each with the 32 KiB before it as its dictionary. What that gives is held against zlib's plain stream, which is what
-other programs write. An engine's level may stand for a level of zlib if it is at most `--limit` per cent larger on each
-corpus by itself (or, judged less strictly, on each class as a whole); of those that may, the fastest is chosen.
+other programs write. With `--whole`, each block is a member of its own, for zlib as well; libdeflate takes part then.
+An engine's level may stand for a level of zlib if it is at most `--limit` per cent larger on each corpus by itself (or,
+judged less strictly, on each class as a whole); of those that may, the fastest is chosen.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from .corpora import CORPORA, KINDS, Corpus, from_files
+from tests.benchmarks.corpora import CORPORA, KINDS, Corpus, from_files
 
 MIB = 1 << 20
 WINDOW = 1 << 15
-MODULES = {"zlib": "zlib", "zlib-ng": "zlib_ng.zlib_ng", "isal": "isal.isal_zlib"}
-ENGINE_LEVELS = {"zlib": range(1, 10), "zlib-ng": range(1, 10), "isal": range(4)}
+MODULES = {"zlib": "zlib", "zlib-ng": "zlib_ng.zlib_ng", "isal": "isal.isal_zlib", "libdeflate": "deflate"}
+ENGINE_LEVELS = {"zlib": range(1, 10), "zlib-ng": range(1, 10), "isal": range(4), "libdeflate": range(1, 10)}
 DEFAULT_MEMORY = 8
 _END = {False: zlib.Z_SYNC_FLUSH, True: zlib.Z_FINISH}
 
@@ -62,20 +63,24 @@ ENGINES = installed()
 def package_block() -> int:
     """The size of the package's own blocks."""
     try:
-        from zipstream_adapter.parallel import BLOCK
+        from zipstream_adapter._compression.block_deflate import BLOCK
     except ImportError:
         return MIB
     return BLOCK
 
 
-def cut(data: bytes, size: int) -> list[Job]:
+def cut(data: bytes, size: int, whole: bool = False) -> list[Job]:
     starts = range(0, len(data), size)
+    if whole:
+        return [Job(data[at : at + size], b"", True) for at in starts]
     return [Job(data[at : at + size], data[max(0, at - WINDOW) : at], at + size >= len(data)) for at in starts]
 
 
 def deflate(setup: Setup, job: Job) -> bytes:
-    """One block of a raw deflate stream, as `zipstream_adapter.engines` makes it."""
+    """One block of a raw deflate stream, as `zipstream_adapter._compression.engines` makes it."""
     module = ENGINES[setup.engine]
+    if setup.engine == "libdeflate":
+        return bytes(module.deflate_compress(job.data, setup.level))
     known = {"zdict": job.before} if job.before else {}
     compressor = module.compressobj(setup.level, zlib.DEFLATED, -zlib.MAX_WBITS, setup.memory, **known)
     parts: list[bytes] = [compressor.compress(job.data), compressor.flush(_END[job.last])]
@@ -101,8 +106,8 @@ class Result(NamedTuple):
     seconds: float
 
 
-def measure(setup: Setup, data: bytes, block: int, repeats: int) -> Result:
-    jobs = cut(data, block)
+def measure(setup: Setup, data: bytes, block: int, repeats: int, whole: bool) -> Result:
+    jobs = cut(data, block, whole)
     best = float("inf")
     deflated: list[bytes] = []
     for _ in range(repeats):
@@ -110,7 +115,8 @@ def measure(setup: Setup, data: bytes, block: int, repeats: int) -> Result:
         deflated = [deflate(setup, job) for job in jobs]
         best = min(best, time.thread_time() - start)
     joined = b"".join(deflated)
-    check(data, joined)
+    for whole_data, made in zip([job.data for job in jobs], deflated, strict=True) if whole else [(data, joined)]:
+        check(whole_data, made)
     return Result(len(joined), best)
 
 
@@ -120,22 +126,28 @@ class Table:
     Args:
         data: the corpora's bytes.
         levels: levels of zlib to stand for.
+        whole: bytes of each member, if the corpora are cut into members; else 0.
     """
 
-    def __init__(self, data: dict[Corpus, bytes], levels: Sequence[int]) -> None:
+    def __init__(self, data: dict[Corpus, bytes], levels: Sequence[int], whole: int = 0) -> None:
         self.data = data
+        self._whole = whole
         self.levels = levels
         self.results: dict[Setup, dict[Corpus, Result]] = {}
         self._plain: dict[tuple[Corpus, int], int] = {}
 
     def add(self, setup: Setup, block: int, repeats: int) -> None:
-        self.results[setup] = {corpus: measure(setup, data, block, repeats) for corpus, data in self.data.items()}
+        self.results[setup] = {
+            corpus: measure(setup, data, block, repeats, bool(self._whole)) for corpus, data in self.data.items()
+        }
 
     def plain_size(self, corpus: Corpus, level: int) -> int:
-        """What zlib makes of it at `level`, as one stream."""
+        """What zlib makes of it at `level`, as one stream, or one for each member."""
         key = (corpus, level)
         if key not in self._plain:
-            self._plain[key] = len(plain(Setup("zlib", level), self.data[corpus]))
+            data = self.data[corpus]
+            jobs = cut(data, self._whole or len(data), True)
+            self._plain[key] = sum(len(plain(Setup("zlib", level), job.data)) for job in jobs)
         return self._plain[key]
 
     def excess(self, setup: Setup, corpus: Corpus, level: int) -> float:
@@ -261,6 +273,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--levels", type=int, nargs="+", default=range(1, 10), help="levels of zlib (1 to 9)")
     parser.add_argument("--limit", type=float, default=1.0, help="per cent that is allowed (%(default)s)")
     parser.add_argument("--memory", action="store_true", help="measure memLevel 9, too")
+    parser.add_argument("--whole", action="store_true", help="each block is a member of its own")
     parser.add_argument("--only", nargs="+", help="corpora to take")
     parser.add_argument(
         "--also", nargs="+", default=[], metavar="KIND=PATH", help="files or directories as more corpora"
@@ -284,9 +297,10 @@ def make_data(options: argparse.Namespace) -> dict[Corpus, bytes]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = arguments(argv)
-    table = Table(make_data(options), options.levels)
+    table = Table(make_data(options), options.levels, options.block << 10 if options.whole else 0)
     memories = (DEFAULT_MEMORY, 9) if options.memory else (DEFAULT_MEMORY,)
     setups = [Setup(name, level, m) for m in memories for name in ENGINES for level in ENGINE_LEVELS[name]]
+    setups = [setup for setup in setups if options.whole or setup.engine != "libdeflate"]
     for setup in setups:
         table.add(setup, options.block << 10, options.repeats)
         print(f"{setup}: {table.speed(setup):.0f} MB/s", file=sys.stderr)

@@ -19,10 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.remote_archives import MIB, archive_of
-from tests.remote_servers import serving
-
-from .environments import CHECKOUT, cache_folder, make
+from tests.benchmarks.environments import CHECKOUT, cache_folder, make
+from tests.support.remote_archives import MIB, archive_of
+from tests.support.remote_servers import serving
 
 WORKER = Path(__file__).with_name("remote_worker.py")
 LARGE = (11 * MIB, 40 * MIB, 12 * MIB)

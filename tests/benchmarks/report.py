@@ -11,9 +11,9 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
-from .peers import LIMIT, OURS
-from .worker import Run
-from .workloads import MIB, Work
+from tests.benchmarks.peers import LIMIT, OURS
+from tests.benchmarks.worker import Run
+from tests.benchmarks.workloads import MIB, Work
 
 # Cores busy with something else that are worth a word.
 _CROWDED = 0.2
@@ -75,7 +75,7 @@ def ratio(value: float | None, base: float | None) -> float | None:
 def details(result: Result) -> str:
     """Everything about one work."""
     work = result.work
-    small = work.shape == "members"
+    small = work.shape in ("members", "tree")
     deflated = result.reference is not None
     head = ["", "s", "fastest to slowest", "µs/member" if small else "MB/s", "CPU s", "peak MiB", "chunks"]
     head += ["largest KiB", *(["size ÷ zlib's"] if deflated else []), "time ÷ ours", "time ÷ limit"]
@@ -158,20 +158,29 @@ def machine() -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "date": date.today().isoformat(),
-        "processor": _processor(),
+        "processor": _cpu_info("model name") or platform.processor() or platform.machine(),
+        "features": " ".join(each for each in _cpu_info("flags", "Features").split() if each in _FEATURES),
         "cores": str(cores),
         "system": platform.platform(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
 
 
-def _processor() -> str:
+# What the fast checksums and compressors use.
+_FEATURES = frozenset({
+    "sse4_2", "pclmulqdq", "vpclmulqdq", "avx2", "bmi2", "avx512f", "avx512bw", "avx512vl", "avx512_vbmi2",
+    "asimd", "crc32", "pmull", "sve",
+})  # fmt: skip
+
+
+def _cpu_info(*keys: str) -> str:
+    """The first core's value of one of `keys`, where the system tells (Linux)."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
+        return ""
     found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return found.get("model name") or platform.machine()
+    return next((found[key] for key in keys if key in found), "")
 
 
 def heading(runs: int, versions: dict[str, dict[str, str]]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, count
 from uuid import UUID
 
-from .wording import sentences, word_list
+from tests.benchmarks.wording import sentences, word_list
 
 
 class _Skewed:

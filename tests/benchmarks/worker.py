@@ -19,9 +19,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from . import workloads
-from .peers import LIMIT, OURS, PEERS, PLAIN, Contender
-from .workloads import BLOCK, Source, Work
+from tests.benchmarks import workloads
+from tests.benchmarks.peers import LIMIT, OURS, PEERS, PLAIN, Contender
+from tests.benchmarks.workloads import BLOCK, Source, Work
 
 EVERYBODY = {contender.name: contender for contender in (OURS, PLAIN, LIMIT, *PEERS)}
 # Of a million members, each hundredth is read.
@@ -50,7 +50,7 @@ class Run:
 def measure(contender: Contender, work: Work, sources: list[Source]) -> Run:
     """Stream once, counting."""
     gc.collect()
-    before = _reset_peak()
+    before = reset_peak()
     count = total = largest = 0
     busy = busy_seconds()
     cpu, wall = time.process_time(), time.perf_counter()
@@ -61,13 +61,15 @@ def measure(contender: Contender, work: Work, sources: list[Source]) -> Run:
         if size > largest:
             largest = size
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return Run(wall, cpu, others(busy, wall, cpu), _peak() - before, total, count, largest)
+    return Run(wall, cpu, others(busy, wall, cpu), peak() - before, total, count, largest)
 
 
 def warm_up(contender: Contender, work: Work, sources: list[Source]) -> None:
     """Stream a little, so that everything is imported."""
     little = replace(work, count=2)
-    if sources:
+    if work.shape == "tree":
+        little = replace(little, shape="members", dated=True)
+    elif sources:
         data = next(sources[0].chunks(BLOCK))[: BLOCK // 2]
         sources = [Source("warm", len(data), zlib.crc32(data), None, [data])]
     for _ in contender.chunks(little, sources):
@@ -142,16 +144,16 @@ def _status(key: str) -> int:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Bytes of memory now; forgets the peak so far, where the system can (Linux)."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         return _status("VmRSS:")
     except OSError:
-        return _peak()
+        return peak()
 
 
-def _peak() -> int:
+def peak() -> int:
     try:
         return _status("VmHWM:")
     except OSError:

@@ -7,6 +7,7 @@ before its clock starts.
 from __future__ import annotations
 
 import random
+import shutil
 import sysconfig
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ MIB = 1 << 20
 BLOCK = MIB  # bytes of what generators yield at a time
 READ = MIB  # bytes that files are read by: of 64 KiB to 1 MiB the fastest for everybody
 
-Shape = Literal["blocks", "files", "members"]
+Shape = Literal["blocks", "files", "members", "tree"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +29,11 @@ class Work:
 
     Attributes:
         shape: "blocks" is one member from a generator of 1 MiB blocks, "files" are files on disk, "members" are pairs
-            of a name and a few bytes.
+            of a name and a few bytes, "tree" is a directory of small files.
         count: members of the archive; size: bytes of data in each of them.
         level: of deflate; None is stored.
         options: what else ours is given.
+        dated: whether ours is given small members as Entries with a date and a mode, instead of pairs.
         fast: whether our own environment has the extra; the others have what they depend on.
         runs: at most so many, whatever is asked for.
         quick_count, quick_size: for a quick look.
@@ -43,6 +45,7 @@ class Work:
     count: int = 1
     level: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    dated: bool = False
     fast: bool = True
     runs: int | None = None
     quick_count: int | None = None
@@ -63,7 +66,9 @@ class Work:
         what = {
             "blocks": f"{self.size / MIB:,.0f} MiB from a generator of 1 MiB blocks",
             "files": f"{self.count} files of {self.size / MIB:,.0f} MiB",
-            "members": f"{self.count:,} members of {self.size} bytes",
+            "members": f"{self.count:,} members of {self.size} bytes"
+            + (", as Entries with dates" if self.dated else ""),
+            "tree": f"a tree of {self.count:,} files of {self.size} bytes",
         }[self.shape]
         return f"{what}, {method}" + ("" if self.fast else ", ours without its extra")
 
@@ -82,6 +87,8 @@ WORKS = [
         name="deflate-6-noextra", shape="blocks", size=64 * MIB, level=6, options=_TWO, fast=False, quick_size=16 * MIB
     ),
     Work(name="small-members", shape="members", count=60_000, size=120, quick_count=10_000),
+    Work(name="small-entries", shape="members", count=60_000, size=120, dated=True, quick_count=10_000),
+    Work(name="small-files", shape="tree", count=60_000, size=120, quick_count=5_000),
     Work(name="million-members", shape="members", count=1_000_000, size=20, runs=1, quick_count=70_000),
 ]
 
@@ -115,12 +122,33 @@ def prepare(work: Work, folder: Path) -> None:
     if work.shape == "files":
         for number in range(work.count):
             _fill(_file(folder, work, number), partial(_noise, number, work.size))
+    elif work.shape == "tree":
+        _make_tree(tree(folder, work), work)
     elif work.level is not None:
         _fill(_text_file(folder, work.size), partial(_text, work.size))
 
 
+def tree(folder: Path, work: Work) -> Path:
+    """The directory of small files."""
+    return folder / f"small-files-{work.count}-{work.size}"
+
+
+def _make_tree(place: Path, work: Work) -> None:
+    if place.exists():
+        return
+    beside = place.with_suffix(".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    for name, data in members(work):
+        target = beside / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    beside.rename(place)
+
+
 def sources(work: Work, folder: Path, checksums: bool) -> list[Source]:
-    """The large members of `work`."""
+    """The large members of `work`, or its tree."""
+    if work.shape == "tree":
+        return [Source("tree", work.total, 0, tree(folder, work), [])]
     if work.shape == "files":
         found = [Source(f"file{at}.bin", work.size, 0, _file(folder, work, at), []) for at in range(work.count)]
         # In any case they are read, so that all of them are in the system's cache.

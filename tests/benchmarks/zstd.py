@@ -13,11 +13,10 @@ from collections import defaultdict
 from functools import partial
 from zipfile import ZIP_DEFLATED
 
-from zipstream_adapter.coding import Coding
-from zipstream_adapter.compress import ZIP_ZSTANDARD
-
-from .auto import Measured, by_zlib, timed, total
-from .corpora import CORPORA, LEAST, Corpus
+from tests.benchmarks.auto import Measured, by_zlib, timed, total
+from tests.benchmarks.corpora import CORPORA, LEAST, Corpus
+from zipstream_adapter._compression.codecs import CodecFactory
+from zipstream_adapter._compression.methods import ZIP_ZSTANDARD
 
 
 def once(corpus: Corpus, most: int) -> bytes:
@@ -32,7 +31,7 @@ def once(corpus: Corpus, most: int) -> bytes:
     return bytes(held[:most])
 
 
-def made(coding: Coding, method: int, level: int, members: list[bytes]) -> int:
+def made(coding: CodecFactory, method: int, level: int, members: list[bytes]) -> int:
     """Bytes that `members` come to: one by one where they are long, as the short way does it where they are small."""
     code = coding.small(method, level)
     if code is not None and len(members) > 1:
@@ -40,7 +39,6 @@ def made(coding: Coding, method: int, level: int, members: list[bytes]) -> int:
     size = 0
     for data in members:
         compressor = coding.compressor(method, level)
-        assert compressor is not None
         size += len(compressor.compress(data)) + len(compressor.flush())
     return size
 
@@ -51,7 +49,7 @@ def main() -> None:
     parser.add_argument("--levels", default="-5,1,3,6,9,12", help="of Zstandard; default: %(default)s")
     parser.add_argument("--small", type=int, metavar="BYTES", help="cut into members of so many bytes")
     arguments = parser.parse_args()
-    coding = Coding("auto", workers=0)
+    coding = CodecFactory("auto", workers=0)
     contenders = {"deflate 6": (ZIP_DEFLATED, 6)}
     contenders |= {f"zstd {level}": (ZIP_ZSTANDARD, int(level)) for level in arguments.levels.split(",")}
     kinds: dict[tuple[str, str], list[Measured]] = defaultdict(list)

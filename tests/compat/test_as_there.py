@@ -157,7 +157,7 @@ async def test_files_that_wait_are_cancelled_where_they_wait() -> None:
 
 def test_names_that_alone_make_the_directory_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without zip64, where its rows pass 4 GiB before the members do: here, at a limit that is not so far away."""
-    monkeypatch.setattr("zipstream_adapter.compat.stream_zip_members.LIMIT32", 10_000)
+    monkeypatch.setattr("zipstream_adapter.compat.stream_zip._members.LIMIT32", 10_000)
 
     def files() -> Iterator[Any]:
         for number in range(1000):

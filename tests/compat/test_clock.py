@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from io import BytesIO
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.compat.test_zipstream import infos
-from zipstream_adapter.compat import zipfly64, zipstreamer
+from tests.compat.ways import WAYS
+from zipstream_adapter.compat import zipfly64
 from zipstream_adapter.compat.aiozipstream import ZipStream
-from zipstream_adapter.compat.push import ZipStreamer
 from zipstream_adapter.compat.spideroak import ZipStream as SpiderOak
 from zipstream_adapter.compat.zipstream import ZipFile
 
@@ -53,33 +52,10 @@ def test_a_given_date_is_kept_as_it_is(zone: str) -> None:
     assert (info.date_time, info.extra) == ((2001, 2, 3, 4, 5, 6), b"")
 
 
-def pushed() -> bytes:
-    archive = ZipStreamer()
-    archive.put_file("a")
-    archive.write(b"A")
-    archive.flush()
-    archive.close()
-    return archive.read()
-
-
-def of_a_file_object() -> bytes:
-    file = zipstreamer.ZipFile("a", 1, lambda: BytesIO(b"A"), None, None)
-    return b"".join(zipstreamer.ZipStream([file]).generate())
-
-
-def of_a_generator() -> bytes:
-    file = zipfly64.GenFile("a", (chunk for chunk in [b"A"]))
-    return b"".join(zipfly64.ZipFly([file]).stream())
-
-
-def of_a_stream() -> bytes:
-    return b"".join(ZipStream([{"stream": [b"A"], "name": "a"}]).stream())
-
-
-@pytest.mark.parametrize("make", [pushed, of_a_file_object, of_a_generator, of_a_stream])
-def test_the_default_date_is_now_by_the_clock_and_as_an_instant(make: Callable[[], bytes], zone: str) -> None:
+@pytest.mark.parametrize("way", ["push", "zipstream", "zipstreamer", "zipfly64", "aiozipstream"])
+def test_the_default_date_is_now_by_the_clock_and_as_an_instant(way: str, zone: str) -> None:
     before = int(time.time())
-    (info,) = infos(make()).values()
+    (info,) = infos(b"".join(WAYS[way].make([("a", (chunk for chunk in [b"A"]))]))).values()
     instant = int.from_bytes(info.extra[5:9], "little")
     assert before <= instant <= time.time()
     shown = time.localtime(instant)[:6]

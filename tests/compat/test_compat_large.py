@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from tests.oracles import need
+from tests.support.oracles import need
 from zipstream_adapter.compat import aiozipstream, zipstream
 
 pytestmark = [pytest.mark.large, pytest.mark.timeout(600)]

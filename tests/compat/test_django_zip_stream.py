@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.loops import module, run
-from tests.test_mod_zip import File, files
+from tests.support.loops import module, run
+from tests.web.test_mod_zip import File, files
 from zipstream_adapter import EntryError, EntryTypeError, OptionError, UnsafeLinkError, UnsafeNameError
 
 pytest.importorskip("werkzeug", reason="the extra web is not installed")
@@ -20,11 +20,7 @@ settings = pytest.importorskip("django.conf", reason="Django is not installed").
 if not settings.configured:
     settings.configure()
 
-from zipstream_adapter.compat.django_zip_stream import (  # noqa: E402
-    FolderZipResponse,
-    HeadMiddleware,
-    TransferZipResponse,
-)
+from zipstream_adapter.compat.django_zip_stream import FolderZipResponse, HeadMiddleware, TransferZipResponse  # noqa: E402
 
 
 def test_a_program_as_it_is_documented() -> None:

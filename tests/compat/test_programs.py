@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
-from tests import oracles
-from tests.async_servers import uvicorn
 from tests.compat.programs import PROGRAMS, TEXT
-from tests.servers import Server, serve
+from tests.support import oracles
+from tests.support.async_servers import uvicorn
+from tests.support.servers import Server, serve
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     tree, home = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("home")
     (tree / "a.txt").write_bytes(b"hello")
     (broken := tree / "broken").mkdir()
-    (broken / "a").write_bytes(bytes(300_000))
+    (broken / "a").write_bytes(os.urandom(3_000_000))  # more than waits to be compressed
     (broken / "b").symlink_to(tree / "nowhere")
     with serve(uvicorn("tests.compat.programs:app"), home, {"DOWNLOAD_ROOT": str(tree)}) as running:
         yield running

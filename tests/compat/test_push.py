@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import oracles
-from tests.loops import module
-from zipstream_adapter import EntryTypeError, OptionError, PoisonedError, StreamStateError
+from tests.compat.zipfly import judged
+from tests.support import oracles
+from tests.support.loops import module
+from zipstream_adapter import OptionError, PoisonedError, StreamStateError
 from zipstream_adapter.compat.push import StreamFile, ZipStreamer
 
 DATE = (2020, 1, 2, 3, 4, 6)
@@ -43,13 +44,6 @@ def paths(tmp_path: Path) -> list[Path]:
     for path, data in zip(found, (b"", b"short", bytes(range(256)) * 2000), strict=True):
         path.write_bytes(data)
     return found
-
-
-def judged(data: bytes, folder: Path) -> dict[str, bytes]:
-    (folder / "judged.zip").write_bytes(data)
-    for reads in oracles.BY_DIRECTORY.values():
-        assert reads(folder / "judged.zip"), reads
-    return oracles.members(data)
 
 
 def test_the_generator(paths: list[Path], tmp_path: Path) -> None:
@@ -136,32 +130,6 @@ def test_out_of_turn() -> None:
 def test_dates_that_are_none(date: Any) -> None:
     with pytest.raises(OptionError, match="date_time="):
         ZipStreamer().put_file("a", date)
-
-
-def test_text_is_refused() -> None:
-    streamer = ZipStreamer()
-    streamer.put_file("a")
-    with pytest.raises((TypeError, EntryTypeError)):
-        streamer.write("text")  # type: ignore[arg-type]
-
-
-def test_a_failing_source_leaves_no_archive(tmp_path: Path, paths: list[Path]) -> None:
-    chunks = stream_generator([*paths, tmp_path / "gone"])
-    left: list[bytes] = []
-    with pytest.raises(FileNotFoundError):
-        left.extend(chunks)
-    left.extend(chunks)
-    (tmp_path / "a.zip").write_bytes(b"".join(left) or b"PK")
-    assert not oracles.unzip(tmp_path / "a.zip")
-
-
-def test_65_536_members() -> None:
-    streamer = ZipStreamer()
-    for number in range(65_536):
-        streamer.put_file(str(number), DATE)
-        streamer.flush()
-    streamer.close()
-    assert len(zipfile.ZipFile(io.BytesIO(streamer.read())).filelist) == 65_536
 
 
 # StreamFile, under a plain ZipFile.

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests import oracles
 from tests.compat.test_zipstream import infos
+from tests.support import oracles
 from zipstream_adapter.compat.stream_zip import (
     NO_COMPRESSION_32,
     NO_COMPRESSION_64,

@@ -10,8 +10,8 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED
 
 import pytest
 
-from tests import oracles
-from tests.strategies import cut, words
+from tests.support import oracles
+from tests.support.strategies import cut, words
 from zipstream_adapter.compat import zipstream_ng
 from zipstream_adapter.compat.zipstream_ng import ZIP_ZSTANDARD, ZSTANDARD_VERSION, ZipStream
 

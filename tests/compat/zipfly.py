@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
 
-from tests import oracles
-from tests.loops import other_tasks, run
+from tests.support import oracles
+from tests.support.loops import other_tasks, run
 from zipstream_adapter.compat.zipfly64 import GenFile
 
 TIME = 1_600_000_000

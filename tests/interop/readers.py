@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from tests import oracles
+from tests.support import oracles
 
 SEVEN_ZIPS = ("7zz", "7z", "7za")
 # Names that are not ASCII are printed and made in the encoding of the locale, by unzip, bsdtar and Java alike.

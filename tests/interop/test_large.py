@@ -23,8 +23,8 @@ from zlib import crc32
 
 import pytest
 
-from tests import oracles
 from tests.interop.readers import SEVEN_ZIPS, Found, Member, java_command, member, stream_unzip_command
+from tests.support import oracles
 from zipstream_adapter import Entry, StreamingZipFile, Zip64RequiredError, ZipStream, stream_zip
 
 _MIB = 1 << 20
@@ -148,6 +148,7 @@ _STORED_IN_PIPE = {
 # libarchive takes descriptors for 32-bit ones, before the directory, unless the header is zip64.
 _WRONG_SIZE = {"bsdtar-pipe": "data is wrong size"}
 _DEFLATE: dict[str, object] = {"compression": "deflate", "level": 1}
+_STORED: dict[str, object] = {"compression": "stored"}
 
 
 def sparse(place: Path) -> Path:
@@ -161,7 +162,7 @@ def sparse(place: Path) -> Path:
 
 CASES = {
     "stored, size unknown": Case(
-        lambda _: repeated(_NOISE, _BIG), {}, Form(True, False, 24, 16), _FAR, {**_STORED_IN_PIPE, **_WRONG_SIZE}
+        lambda _: repeated(_NOISE, _BIG), _STORED, Form(True, False, 24, 16), _FAR, {**_STORED_IN_PIPE, **_WRONG_SIZE}
     ),
     "deflate, size unknown": Case(
         lambda _: repeated(_TEXT, _BIG), _DEFLATE, Form(True, False, 24, 16), _NEAR, _WRONG_SIZE
@@ -169,9 +170,14 @@ CASES = {
     "deflate, size unknown, zip64=True": Case(
         lambda _: repeated(_TEXT, _BIG), {**_DEFLATE, "zip64": True}, Form(True, True, 24, 16), _NEAR, {}
     ),
-    "stored, a file": Case(sparse, {}, Form(True, True, 24, 16), _FAR, _STORED_IN_PIPE),
+    "stored, a file": Case(sparse, _STORED, Form(True, True, 24, 16), _FAR, _STORED_IN_PIPE),
     "deflate, a file": Case(sparse, _DEFLATE, Form(True, True, 24, 16), _NEAR, {}),
-    "stored, 3 GiB": Case(lambda _: repeated(_NOISE, 3 * _GIB), {}, Form(True, False, 16, 0), _NEAR, _STORED_IN_PIPE),
+    "stored, 3 GiB": Case(
+        lambda _: repeated(_NOISE, 3 * _GIB), _STORED, Form(True, False, 16, 0), _NEAR, _STORED_IN_PIPE
+    ),
+    "none, size unknown": Case(lambda _: repeated(_NOISE, _BIG), {}, Form(True, False, 24, 16), _FAR, _WRONG_SIZE),
+    "none, a file": Case(sparse, {}, Form(True, True, 24, 16), _FAR, {}),
+    "none, 3 GiB": Case(lambda _: repeated(_NOISE, 3 * _GIB), {}, Form(True, False, 16, 0), _NEAR, {}),
 }
 
 
@@ -276,7 +282,8 @@ def test_the_limit_itself_needs_zip64_and_one_byte_less_does_not(size: int, know
         "size known": {"size": size},
         "all known": {"size": size, "crc32": crc},
     }[known]
-    stream = stream_zip([Entry("m", repeated(_NOISE, size), **promises)], extended_timestamps=False)  # type: ignore[arg-type]
+    entry = Entry("m", repeated(_NOISE, size), compression="stored", **promises)  # type: ignore[arg-type]
+    stream = stream_zip([entry], extended_timestamps=False)
     head, tail, total = first_and_last(stream)
 
     wide = size >= _LIMIT

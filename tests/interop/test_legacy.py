@@ -20,9 +20,10 @@ from typing import Any
 
 import pytest
 
-from tests import oracles
 from tests.interop.readers import READERS, Found, as_found_by, member
 from tests.interop.stdlib_cases import StreamingPyZipFile
+from tests.support import oracles
+from tests.support.loops import module
 from zipstream_adapter import StreamingZipFile
 
 _XML_MEMBERS = {"[Content_Types].xml", "_rels/.rels", "xl/workbook.xml", "xl/worksheets/sheet1.xml"}
@@ -57,16 +58,16 @@ def judged(archive: bytes, place: Path, *readers: str) -> Found:
 
 def workbook() -> Any:
     """Every kind of cell, formulas, styles, a second sheet, a chart, a comment; more rows than a lookahead holds."""
-    chart_kinds = pytest.importorskip("openpyxl.chart")
-    book = pytest.importorskip("openpyxl").Workbook()
+    chart_kinds = module("openpyxl.chart")
+    book = module("openpyxl").Workbook()
     sheet = book.active
     sheet.title = "Zahlen ñ"
     sheet.append(["name", "count", "when", "half", "yes"])
     for row in range(800):
         sheet.append([f"row {row}: 日本", row, datetime(2024, 1, 1 + row % 28, row % 24), row / 2, row % 2 == 0])
     sheet["G1"] = "=SUM(B2:B801)"
-    sheet["A1"].font = pytest.importorskip("openpyxl.styles").Font(bold=True)
-    sheet["A1"].comment = pytest.importorskip("openpyxl.comments").Comment("of the cell", "author")
+    sheet["A1"].font = module("openpyxl.styles").Font(bold=True)
+    sheet["A1"].comment = module("openpyxl.comments").Comment("of the cell", "author")
     second = book.create_sheet("second")
     second["B2"] = datetime(2024, 2, 29)
     chart = chart_kinds.BarChart()
@@ -76,11 +77,11 @@ def workbook() -> Any:
 
 
 def save(book: Any, archive: zipfile.ZipFile) -> None:
-    pytest.importorskip("openpyxl.writer.excel").ExcelWriter(book, archive).save()
+    module("openpyxl.writer.excel").ExcelWriter(book, archive).save()
 
 
 def opened(archive: bytes) -> Any:
-    return pytest.importorskip("openpyxl").load_workbook(io.BytesIO(archive))
+    return module("openpyxl").load_workbook(io.BytesIO(archive))
 
 
 def cells(book: Any) -> dict[str, list[tuple[object, ...]]]:
@@ -103,7 +104,7 @@ def test_openpyxl_saves_a_workbook_that_opens_again(compression: int, lookahead:
 
 def test_openpyxl_writes_a_sheet_row_by_row() -> None:
     """Its write-only mode streams each sheet into the archive with ZipFile.write, from a temporary file."""
-    book, target = pytest.importorskip("openpyxl").Workbook(write_only=True), WriteOnly()
+    book, target = module("openpyxl").Workbook(write_only=True), WriteOnly()
     sheet = book.create_sheet("rows")
     for number in range(2_000):
         sheet.append([number, str(number) * 5])

@@ -19,8 +19,8 @@ from zlib import crc32
 
 import pytest
 
-from tests import oracles
 from tests.interop.readers import READERS, SEVEN_ZIPS, Refused, member, run
+from tests.support import oracles
 from zipstream_adapter import Entry, stream_zip
 
 _DATA = random.Random(3).randbytes(200_000)  # past the lookahead, whatever the method
@@ -56,7 +56,7 @@ _NO_WIDE_DESCRIPTOR = {"java-pipe": "invalid entry size"}
 _NOT_IN_JAVA = {"java-file": "invalid CEN header", "java-pipe": "compression method"}
 
 FORMS = {
-    "stored, complete": Form(lambda: unknown(size=len(_DATA), crc32=crc32(_DATA)), 0, False, {}),
+    "stored, complete": Form(lambda: unknown(size=len(_DATA), crc32=crc32(_DATA), compression="stored"), 0, False, {}),
     "deflate, complete": Form(lambda: Entry("member", _DATA[:50_000], compression="deflate"), 0, False, {}),
     "stored, complete, zip64": Form(lambda: unknown(size=len(_DATA), crc32=crc32(_DATA), zip64=True), 0, True, {}),
     "deflate, complete, zip64": Form(
@@ -66,9 +66,16 @@ FORMS = {
     "deflate, descriptor, zip64": Form(
         lambda: unknown(compression="deflate", zip64=True), 64, True, _NO_WIDE_DESCRIPTOR
     ),
-    "stored, descriptor": Form(lambda: unknown(), 32, False, _NO_STORED_DESCRIPTOR),
-    "stored, descriptor, size known": Form(lambda: unknown(size=len(_DATA)), 32, False, _NO_STORED_DESCRIPTOR),
-    "stored, descriptor, zip64": Form(lambda: unknown(zip64=True), 64, True, _NO_STORED_DESCRIPTOR),
+    "none, complete": Form(lambda: unknown(size=len(_DATA), crc32=crc32(_DATA)), 0, False, {}),
+    "none, descriptor": Form(lambda: unknown(), 32, False, {}),
+    "none, descriptor, size known": Form(lambda: unknown(size=len(_DATA)), 32, False, {}),
+    "stored, descriptor": Form(lambda: unknown(compression="stored"), 32, False, _NO_STORED_DESCRIPTOR),
+    "stored, descriptor, size known": Form(
+        lambda: unknown(size=len(_DATA), compression="stored"), 32, False, _NO_STORED_DESCRIPTOR
+    ),
+    "stored, descriptor, zip64": Form(
+        lambda: unknown(compression="stored", zip64=True), 64, True, _NO_STORED_DESCRIPTOR
+    ),
     "bzip2, descriptor": Form(
         lambda: unknown(compression="bzip2"),
         32,
@@ -108,12 +115,12 @@ def test_a_member_has_the_form_it_is_named_after(form: str) -> None:
         info, after = opened.infolist()
     version, flags, *_, crc, compressed, size, name_size, extra_size = _LOCAL.unpack_from(archive)
     assert (crc, bool(flags & 8)) == ((0, True) if FORMS[form].descriptor else (info.CRC, False))
-    # Zip64 in all of its places, or in none.
+    # Zip64 in all places of the local header, or in none, and never in the central directory header.
     extra = archive[30 + name_size :][:extra_size]
     row = archive[archive.index(b"PK\1\2") :]
     row_size, row_compressed = struct.unpack_from("<2L", row, 20)
-    in_places = [extra[-20:-16] == b"\1\0\x10\0", {compressed, size} == {_MAX}, {row_size, row_compressed} == {_MAX}]
-    assert in_places == [FORMS[form].zip64] * 3
+    assert [extra[-20:-16] == b"\1\0\x10\0", {compressed, size} == {_MAX}] == [FORMS[form].zip64] * 2
+    assert (row_size, row_compressed) == (info.compress_size, info.file_size)
     assert (version >= 45) == (FORMS[form].zip64 or form.startswith(("bzip2", "lzma")))
     if not FORMS[form].zip64:
         assert (compressed, size) == ((0, 0) if flags & 8 else (info.compress_size, info.file_size))

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import pytest
 
-from tests import oracles
 from tests.interop.readers import BY_DIRECTORY, READERS, SEVEN_ZIPS, Refused, as_found_by, member, run
+from tests.support import oracles
 from zipstream_adapter import Entry, StreamingZipFile, stream_zip
 
 _DATE = datetime(2024, 2, 29, 13, 14, 16, tzinfo=UTC)
@@ -64,7 +64,7 @@ def as_entries(members: dict[str, bytes]) -> Iterator[Entry]:
         if name.endswith("/"):
             yield Entry.directory(name)
             continue
-        source = [data, pieces(data, rng), partial(pieces, data, rng), bytearray(data)][number % 4]
+        source: Any = [data, pieces(data, rng), partial(pieces, data, rng), bytearray(data)][number % 4]
         yield Entry(
             name,
             source,
@@ -93,7 +93,7 @@ def in_chunks(data: bytes, size: int = 10_000) -> Iterator[bytes]:
     return (data[at : at + size] for at in range(0, len(data), size))
 
 
-def streamed(compression: str) -> list[Entry]:
+def streamed(compression: Any) -> list[Entry]:
     """Members of unknown size on both sides of the lookahead."""
     return [
         Entry(name) if name.endswith("/") else Entry(name, in_chunks(data), compression=compression)

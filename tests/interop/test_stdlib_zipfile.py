@@ -64,11 +64,6 @@ NOT_APPLICABLE = [
         "*TestsWithSourceFile.test_writing_errors",
         "it goes on with an archive whose file failed in the middle of a member, and here that poisons it",
     ),
-    NotApplicable(
-        "StoredTestsWithSourceFile.test_add_file_after_2107",
-        "it wants struct.error for a date that cannot be stored, and here it is EntryError, a ValueError, as for "
-        "those before 1980",
-    ),
 ]
 
 NOT_APPLICABLE_LATE = [

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests import oracles
 from tests.interop import readers
-from tests.strategies import cut, generated, noise, words
+from tests.support import oracles
+from tests.support.strategies import cut, generated, noise, words
 from zipstream_adapter import Entry, stream_zip
-from zipstream_adapter.parallel import BLOCK
+from zipstream_adapter._compression.block_deflate import BLOCK
 
 WINDOW = 1 << 17  # the library's block, and libarchive's buffer
 AROUND = [near + off for near in (WINDOW, BLOCK, 2 * BLOCK, 5 * WINDOW) for off in (-1, 0, 1)]
@@ -73,14 +73,19 @@ def test_the_zipfile_of_python_314_reads_all_sizes(level: int) -> None:
 
 
 def test_a_pipe_is_read_where_headers_are_complete(tmp_path: Path) -> None:
-    """libarchive reads no member of method 93 with a data descriptor from a pipe, as it does none of bzip2 and lzma."""
+    """libarchive 3.6 reads no member of method 93 with a data descriptor from a pipe, nor any of bzip2 and lzma."""
     members = {name: data for name, data in MEMBERS.items() if not name.startswith("noise")}
     archive = archive_of(*entries_of(members), lookahead=1 << 20)
     expected = {name: readers.member(data) for name, data in (members | OTHERS).items()}
     (tmp_path / "in").mkdir()
     assert readers.READERS["bsdtar-pipe"](archive, tmp_path / "in") == expected
-    with pytest.raises(readers.Refused, match="Truncated zstd file body"):
-        readers.READERS["bsdtar-pipe"](archive_of(("a", generated([noise(1, 70_000)])), lookahead=0), tmp_path)
+    data = noise(1, 70_000)
+    try:
+        found = readers.READERS["bsdtar-pipe"](archive_of(("a", generated([data])), lookahead=0), tmp_path)
+    except readers.Refused as exc:
+        assert "Truncated zstd file body" in str(exc)
+    else:  # libarchive 3.8
+        assert found["a"] == readers.member(data)
 
 
 @pytest.mark.parametrize(("reader", "said"), [("unzip", "exited with 81"), ("java-file", "invalid CEN header")])

@@ -1,4 +1,6 @@
-"""Programs written for other libraries keep running by one changed import: one module for each, which only translates.
+"""Replacements for other zip streaming libraries: change one import and a program keeps running.
+
+Each module only translates one library's interface:
 
 - `zipstream_adapter.compat.aiozipstream`: aiozipstream 0.4
 - `zipstream_adapter.compat.django_zip_stream`: ``TransferZipResponse`` and ``FolderZipResponse`` for nginx's mod_zip
@@ -10,5 +12,5 @@
 - `zipstream_adapter.compat.zipstream_ng`: zipstream-ng 1.9.x
 - `zipstream_adapter.compat.zipstreamer`: zipstreamer
 
-Each is imported by its own name. What is said of the archives of `stream_zip` is true of theirs.
+Import each module by name. Archives have the same guarantees as those of `zipstream_adapter.stream_zip`.
 """

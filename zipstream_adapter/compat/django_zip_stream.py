@@ -1,16 +1,18 @@
-"""For programs written for django-zip-stream: ``from zipstream_adapter.compat.django_zip_stream import …``.
+"""The interface of django-zip-stream: ``from zipstream_adapter.compat.django_zip_stream import …``. Extra ``web``.
 
-Django answers with a list of files, and nginx's mod_zip makes the archive of it. Extra ``web``. Other than there:
+Django answers with a list of files, from which nginx's mod_zip makes the archive.
 
-- The list is as mod_zip reads it: CRC-32 or dash, size, URL, name; each line ends in CRLF, the last one, too.
-- URLs are percent-encoded; what would break a line, as a line break in a name does, raises.
-- A download's name is quoted, or spelled out, so that it cannot end its header field; directories are cut off.
-- A list of no files, or a folder that is not there, raises; there, mod_zip had nothing to answer with.
-- A folder's links that lead out of it raise. Its files are in the order of their names.
-- mod_zip answers nothing to HEAD: put `HeadMiddleware` into MIDDLEWARE.
+Differences from django-zip-stream:
 
-If a size in the list is too small, mod_zip makes an archive that no reader opens, and reports success. It opens all
-files of a list at a time: 20,000 local ones need as many descriptors (``worker_rlimit_nofile``).
+- Lines have the format that mod_zip reads: CRC-32 or dash, size, URL, name. Every line ends in CRLF, also the last.
+- URLs are percent-encoded. Characters that would break a line, such as a line break in a name, raise an error.
+- The download's filename is quoted or encoded, so that it cannot end its header field. Directories are removed from it.
+- An empty list or a missing folder raises an error. In django-zip-stream, mod_zip cannot answer such a list.
+- Links that lead out of the folder raise an error. A folder's files are sorted by name.
+- mod_zip sends no response to HEAD: add `HeadMiddleware` to MIDDLEWARE.
+
+If a size in the list is too small, mod_zip makes an unreadable archive and reports success. It opens all listed files
+at once: 20,000 local files need 20,000 file descriptors (``worker_rlimit_nofile``).
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ..entry import Entry
-from ..mod_zip import MOD_ZIP_FIELD
-from ..tree import walk
+from .._checks import shown_half_made
+from .._entries.entry import Entry
+from .._entries.walk import walk
 from ..web import Manifest, mod_zip_manifest
+from ..web.mod_zip import MOD_ZIP_FIELD
 
 try:
     from django.http import HttpResponse, StreamingHttpResponse  # type: ignore[import-untyped]
@@ -34,7 +37,7 @@ except ImportError as exc:
     raise ImportError("zipstream_adapter.compat.django_zip_stream needs Django: pip install django") from exc
 
 if TYPE_CHECKING:
-    from ..entry import StrPath
+    from .._entries.types import StrPath
 
 __all__ = ["FolderZipResponse", "HeadMiddleware", "TransferZipResponse"]
 
@@ -42,58 +45,60 @@ _SEPARATORS = re.compile(r"[/\\]")
 _CRC32 = re.compile(r"[0-9A-Fa-f]{1,8}")
 
 
+@shown_half_made
 class HeadMiddleware(MiddlewareMixin):  # type: ignore[misc]
-    """Keeps mod_zip from HEAD requests, to which it answers nothing: they get the header fields of the download.
+    """Answers HEAD with the header fields of the download, as mod_zip sends no response to HEAD.
 
-    For MIDDLEWARE, or for single views by ``django.utils.decorators.decorator_from_middleware(HeadMiddleware)``. It
-    works for whatever calls mod_zip, also for `mod_zip_manifest`.
+    Add it to MIDDLEWARE, or decorate single views with
+    ``django.utils.decorators.decorator_from_middleware(HeadMiddleware)``. It applies to every response that activates
+    mod_zip, including those made with `mod_zip_manifest`.
     """
 
     def process_response(self, request: Any, response: Any) -> Any:
-        """The `response`; for HEAD without the list and the field that calls mod_zip."""
+        """Return `response`; for HEAD, without the list and the header field that activates mod_zip."""
         if request.method != "HEAD" or not response.has_header(MOD_ZIP_FIELD):
             return response
         left_out = {MOD_ZIP_FIELD.lower(), "content-length"}
         fields = {name: value for name, value in response.items() if name.lower() not in left_out}
-        bare = StreamingHttpResponse((), headers=fields)  # Django gives that no Content-Length: 0
+        bare = StreamingHttpResponse((), headers=fields)  # streaming, or Django would add Content-Length: 0
         bare.cookies = response.cookies
         response.close()
         return bare
 
 
-class _Answer(HttpResponse):  # type: ignore[misc]
-    """What mod_zip makes an archive of."""
+class _ManifestResponse(HttpResponse):  # type: ignore[misc]
+    """A response from which mod_zip makes an archive."""
 
     def __init__(self, manifest: Manifest) -> None:
         super().__init__(manifest.body, status=200, headers=manifest.headers)
 
 
-class TransferZipResponse(_Answer):
-    """An archive of `files`, which nginx fetches.
+class TransferZipResponse(_ManifestResponse):
+    """A response from which nginx makes an archive of `files`.
 
     Args:
-        filename: the name that the download gets.
-        files: each a tuple (name, URL, size) or (name, URL, size, CRC-32); also (CRC-32, name, URL, size). The CRC-32
-            is a number, or hexadecimal digits. Names are sent as they are.
+        filename: name of the downloaded file.
+        files: tuples (name, URL, size), (name, URL, size, CRC-32) or (CRC-32, name, URL, size). Sizes are in bytes. The
+            CRC-32 is a number or a str of hexadecimal digits. Names are stored unchanged.
 
-    Raises: what `mod_zip_manifest` does.
+    Raises the same errors as `mod_zip_manifest`.
     """
 
     def __init__(self, filename: str, files: Iterable[tuple[Any, ...]]) -> None:
         entries = map(_translated, files)
-        super().__init__(mod_zip_manifest(entries, filename=_last(filename), names="allow", duplicates="allow"))
+        super().__init__(mod_zip_manifest(entries, filename=_basename(filename), names="allow", duplicates="allow"))
 
 
-class FolderZipResponse(_Answer):
-    """An archive of the files in the folder `path` and below, which nginx fetches from below a prefix.
+class FolderZipResponse(_ManifestResponse):
+    """A response from which nginx makes an archive of all files in and below the folder `path`.
 
     Args:
-        path: the folder, as Django sees it.
-        url_prefix: where nginx has it: a path from the root.
-        filename: the name that the download gets. Default: the folder's, with ".zip".
-        add_folder_name: whether the folder's name comes between the prefix and the files' own places.
+        path: the folder, as a path that Django can read.
+        url_prefix: URL path from nginx's root, under which nginx serves the folder.
+        filename: name of the downloaded file. Default: the folder's name with ".zip".
+        add_folder_name: whether file URLs have the folder's name after the prefix.
 
-    Raises: what `mod_zip_manifest` and `walk` do.
+    Raises the same errors as `mod_zip_manifest` and `walk`.
     """
 
     def __init__(
@@ -106,14 +111,14 @@ class FolderZipResponse(_Answer):
             return place + quote(entry.name)
 
         files = walk(path, directories="none", special="skip")
-        name = f"{folder or 'folder'}.zip" if filename is None else _last(filename)
+        name = f"{folder or 'folder'}.zip" if filename is None else _basename(filename)
         super().__init__(mod_zip_manifest(files, filename=name, location=location, names="allow"))
 
 
 def _translated(item: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The tuple that `mod_zip_manifest` takes."""
+    """Convert a tuple of `files` to one for `mod_zip_manifest`."""
     if not isinstance(item, tuple | list) or len(item) not in (3, 4):
-        return item  # which it refuses
+        return item  # refused by mod_zip_manifest
     if len(item) == 4 and isinstance(item[2], str) and not item[2].isdecimal():
         crc32, name, url, size = item
     else:
@@ -126,10 +131,10 @@ def _translated(item: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _location(url: str) -> str:
-    """`url` with spaces and what is not ASCII encoded; what is encoded already stays."""
+    """Percent-encode spaces and non-ASCII characters; keep existing escapes."""
     return quote(url, safe=string.punctuation)
 
 
-def _last(filename: str) -> str:
-    """What clients make of a name with directories."""
+def _basename(filename: str) -> str:
+    """Return the last component of a filename."""
     return _SEPARATORS.split(filename)[-1] if isinstance(filename, str) else filename

@@ -1,19 +1,18 @@
-"""For programs written for SpiderOak's ZipStream: ``from zipstream_adapter.compat.spideroak import ZipStream``.
+"""The interface of SpiderOak's ZipStream: ``from zipstream_adapter.compat.spideroak import ZipStream``.
 
-Iterating over ``ZipStream(path)`` gives the archive of a file, or of a directory and all that is in it, under its own
-name. Every member that has data has a data descriptor. Symbolic links are followed, wherever they lead; empty
+Iterating over ``ZipStream(path)`` yields the archive of a file, or of a directory and everything in it, under its own
+name. Every member with data has a data descriptor. All symbolic links are followed, also out of the directory. Empty
 directories are left out.
 
-What is otherwise than there:
+Differences from SpiderOak's ZipStream:
 
-- It runs on Python 3, and the chunks are ``bytes``.
-- Members, archives and directories of any size are right: there, descriptors and directories fail past 2 GiB, or
-  65,535 members.
-- Each iteration makes the archive anew: there, the second has wrong offsets, and the first one's members.
-- A file that fails, shrinks or grows while it is read ends the archive, and so does a directory that cannot be listed.
-- A link that leads to a directory around it raises UnsafeLinkError: there, it is followed until its path is too long.
-- Members come in the order of their names, and names in Unicode say so.
-- Files' dates are stored as UTC seconds, too, and not only by the clock of this machine.
+- It runs on Python 3, and chunks are ``bytes``.
+- Members, archives and central directories may have any size. SpiderOak's fail over 2 GiB or 65,535 members.
+- Each iteration makes a new archive. SpiderOak's second iteration repeats the first one's members with wrong offsets.
+- A file that fails, shrinks or grows while it is read ends the archive; so does a directory that cannot be listed.
+- A link to a directory that contains it raises UnsafeLinkError. SpiderOak follows it until the path is too long.
+- Members are sorted by name. Unicode names have the UTF-8 flag.
+- Dates of files are stored in UTC seconds and in local time. SpiderOak stores only local time.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED
 
-from ..dates import date_of
-from ..entry import Entry, path_of
+from .._entries.entry import Entry, path_of
+from .._format.names import is_plain, repaired
+from .._stream import sync
 from ..errors import OptionError, UnsafeLinkError
-from ..names import is_plain, repaired
-from ..stream import stream_zip
-from .clock import by_clock
+from ._local_clock import local_zipinfo
 
 __all__ = ["ZIP_DEFLATED", "ZIP_STORED", "ZipStream"]
 
@@ -39,16 +38,18 @@ class CompressionError(OptionError, RuntimeError):
 
 
 class ZipStream:
-    """The archive of what is at `path`, made as it is iterated over.
+    """An archive of the file or directory at `path`, made during iteration.
 
     Args:
-        path: a file or a directory; it and what is in it is looked at during iteration.
-        arc_path: the directory in the archive that it stands in. Default: none.
-        compression: ZIP_DEFLATED, or ZIP_STORED.
-        arcname: another name for `arc_path`.
+        path: a file or a directory. The file system is read during iteration.
+        arc_path: directory in the archive under which `path` is put. Default: the top of the archive.
+        compression: ZIP_DEFLATED (default) or ZIP_STORED.
+        arcname: another name of `arc_path`; takes precedence.
 
-    Raises CompressionError (a RuntimeError) for another compression. While iterating: OSError, UnsafeLinkError,
-    NotAFileError for sockets, named pipes and devices.
+    Raises:
+        CompressionError: (a RuntimeError) for any other compression.
+        OSError, UnsafeLinkError: during iteration.
+        NotAFileError: during iteration, for sockets, named pipes and devices.
     """
 
     def __init__(
@@ -66,23 +67,24 @@ class ZipStream:
         self.compression = compression
 
     def __iter__(self) -> Iterator[bytes]:
-        # basename, as there: of "tree/" that is "", and its files stand at the top.
+        # Like SpiderOak, use basename: "tree/" has an empty name, so its files are at the top of the archive.
         top = os.fspath(path_of(self.path))
         name = os.path.join(self.arc_path, os.path.basename(os.fspath(self.path)))
         entries = _entries(top, name, ())
-        with stream_zip(entries, compression=self.compression, lookahead=0, duplicates="allow") as chunks:
+        options: Any = {"lookahead": 0, "duplicates": "allow", "make_zipinfo": local_zipinfo}
+        with sync.ZipStream(entries, compression=self.compression, **options) as chunks:
             yield from chunks
 
 
 def _entries(place: str, name: str, around: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
-    """What is at `place`, under `name`; `around`: the directories that it is in."""
+    """Yield an entry for each file at `place`. around: (device, inode) of the directories that contain it."""
     found = os.stat(place)
     if not stat.S_ISDIR(found.st_mode):
-        yield Entry(_plain(name), Path(place), **by_clock(date_of(found)))
+        yield Entry(_plain(name), Path(place))
         return
     identity = found.st_dev, found.st_ino
     if identity in around:
-        raise UnsafeLinkError(f"{place!r} is a link that leads to a directory around it: remove it")
+        raise UnsafeLinkError(f"{place!r} is a link to a directory that contains it: remove the link")
     for inner in sorted(os.listdir(place)):
         yield from _entries(os.path.join(place, inner), os.path.join(name, inner), (*around, identity))
 

@@ -1,54 +1,50 @@
-"""For programs written for zipstream 1.1.4 or zipstream-new 1.1.8: ``from zipstream_adapter.compat import zipstream``.
+"""The interface of zipstream 1.1.4 and zipstream-new 1.1.8: ``from zipstream_adapter.compat import zipstream``.
 
-What is queued by `ZipFile.write`, `ZipFile.write_iter` and `ZipFile.writestr` becomes the archive's bytes as the
-ZipFile is iterated over; `ZipFile.flush` yields what is queued so far and leaves the archive open. Every member that
-has data has a data descriptor. Iterating over a finished one yields nothing, as with zipstream-new (zipstream raises).
+`ZipFile.write`, `ZipFile.write_iter` and `ZipFile.writestr` queue members. Iterating over the ZipFile yields the
+archive; `ZipFile.flush` yields the members queued so far and leaves the archive open. Every member with data has a data
+descriptor. Iterating over a finished ZipFile yields nothing, as in zipstream-new (zipstream raises).
 
-What is otherwise than there:
+Differences from zipstream and zipstream-new:
 
-- A source that fails ends the archive: no later iteration, `flush` or `close` makes a valid one without that member.
-- An iteration that is given up within a member does, too: there, the next one leaves the member out.
-- A file that shrinks or grows while it is read raises SourceChangedError.
-- Members and archives past 2 GiB can be read front to back, and need no `allowZip64`: zip64 is used where needed.
-- What has no data has neither descriptor nor its flag; directories there have the flag alone, which unzip refuses.
-- What is written to a finished archive raises RuntimeError at once, and is not dropped.
-- Names that climb out with ``..`` or carry backslashes are made plain and relative.
-- Small pieces are joined, so that chunks are neither tiny (headers, lines) nor huge (what an iterable gives at once).
-- Files' dates are stored as UTC seconds, too, and not only by the clock of this machine.
+- If a source fails, the archive ends: no later iteration, `flush` or `close` makes a valid archive without the member.
+- If an iteration is abandoned within a member, the archive ends, too. In zipstream the next iteration omits the member.
+- A file that shrinks or grows while it is read raises SourceChangedError. The archive itself is left out.
+- Members and archives over 2 GiB can be read front to back. Zip64 is used if needed, without `allowZip64`.
+- Members without data have no data descriptor and no flag for it. zipstream sets the flag on directories, which unzip
+  rejects.
+- Writing to a finished archive raises RuntimeError at once instead of dropping the data.
+- Names with ``..`` and names with backslashes are made plain and relative.
+- Small pieces are joined and large ones split, so that chunks are neither tiny (headers, lines) nor huge (large items
+  of an iterable).
+- Dates of files are stored in UTC seconds and in local time. zipstream stores only local time.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import time
 import warnings
+import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from types import GeneratorType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipInfo
 
-from ..compress import METHODS
-from ..dates import LocalTime
-from ..describe import amend, describe
-from ..entry import Entry, path_of
+from .._compression.methods import METHODS, method_number
+from .._entries.entry import Entry, path_of
+from .._format.names import is_plain, repaired
+from .._stream.queued import QueuedStream
+from .._writer.sink import FileSink
 from ..errors import OptionError, StreamClosedError
-from ..member import MemberWriter
-from ..names import is_plain, is_storable, repaired
-from ..sink import FileSink
-from ..source import OpenSource, read_small
-from ..taken import take
-from .clock import Clock, by_clock, by_fields
-from .small_members import ListedArchive, SmallOnes, about, described
+from ._local_clock import dos_date, local_zipinfo
 
 __all__ = ["ZIP64_LIMIT", "ZIP_BZIP2", "ZIP_DEFLATED", "ZIP_LZMA", "ZIP_STORED", "PointerIO", "ZipFile", "ZipInfo"]
 
-ZIP64_LIMIT = (1 << 31) - 1  # where zipstream sees one; zip64 is used from 4 GiB on
+ZIP64_LIMIT = (1 << 31) - 1  # zipstream's value; this module uses zip64 from 4 GiB on
 
-_PATIENCE = 0.1  # seconds that small pieces wait to be joined
 _ZIP64_HINT = (1 << 32) - 1
-_MODE = 0o600
 
 
 class ModeError(OptionError, RuntimeError):
@@ -56,11 +52,11 @@ class ModeError(OptionError, RuntimeError):
 
 
 class ClosedError(StreamClosedError, RuntimeError):
-    """The archive is closed already."""
+    """The archive is closed."""
 
 
 class PointerIO:
-    """A file object that hands back what it is given, and only counts it. As a ZipFile's `fileobj` it is like None."""
+    """A file object that counts the data written and returns it. As a ZipFile's `fileobj` it means the same as None."""
 
     def __init__(self, mode: str = "wb") -> None:
         if mode != "wb":
@@ -70,7 +66,7 @@ class PointerIO:
         self._position = 0
 
     def write(self, data: bytes | str) -> bytes:
-        """Count `data` (text as UTF-8), and return it."""
+        """Count `data`, and return it as bytes; a str is encoded as UTF-8. Raises ValueError if closed."""
         if self.closed:
             raise ValueError("I/O operation on closed file")
         if isinstance(data, str):
@@ -81,90 +77,77 @@ class PointerIO:
         return data
 
     def tell(self) -> int:
-        """Bytes written."""
+        """Return the number of bytes written."""
         return self._position
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: data is not buffered."""
 
     def close(self) -> None:
-        """Take no more."""
+        """Refuse further writes."""
         self.closed = True
 
 
-class _Job:
-    """One call of `ZipFile.write` or `write_iter`: what shall become a member, once its turn comes."""
+class _Queued(NamedTuple):
+    """A queued call of `ZipFile.write` or `write_iter`."""
 
-    def __init__(
-        self, arcname: str, source: Any, method: int | None, *, size_hint: int | None = None, date: Any = None
-    ):
-        if method not in (None, *METHODS.values()):
-            raise NotImplementedError(f"entry {arcname!r}: compress_type={method!r} is not supported")
-        self.arcname = arcname
-        self._source = source
-        self._left_open = source if isinstance(source, os.PathLike | tuple) else _left_open(source)
-        self._method = method
-        self._zip64 = True if (size_hint or 0) >= _ZIP64_HINT else None
-        self._date = date
+    arcname: str
+    source: Any
+    method: int | None
+    zip64: bool | None
+    date: tuple[int, ...] | time.struct_time | None
 
-    def entry(self) -> Entry:
-        """Its Entry; the file system is asked now."""
-        if isinstance(self._source, os.PathLike):
-            name = _plain_name(self.arcname)
-            is_dir = os.path.isdir(self._source)
-            return Entry(name + "/" if is_dir else name, self._source, compression=self._method)
-        name, dated = self.named_and_dated()
-        return Entry(name, self._left_open, mode=_MODE, compression=self._method, zip64=self._zip64, **dated)
+    def entry(self) -> Any:
+        """Make the entry. Reads the file system."""
+        arcname, source, method, zip64, date = self
+        name = _plain_name(arcname)
+        if isinstance(source, os.PathLike):
+            name = name + "/" if os.path.isdir(source) else name
+        elif type(source) is tuple and len(source) == 1 and type(source[0]) is bytes:
+            source = source[0]
+        if method is None and zip64 is None and date is None:
+            return name, source
+        modified = None if date is None else dos_date(tuple(date)[:6])
+        return Entry(name, source, compression=method, zip64=zip64, modified=modified)
 
-    def named_and_dated(self, clock: Clock | None = None) -> tuple[str, dict[str, Any]]:
-        """The name of its member, and the options of an Entry for the date of data that is in no file."""
-        if self._date is None:
-            date, extra = (clock or Clock()).now()
-            return _plain_name(self.arcname), {"modified": date, "extra": extra}
-        dated = by_fields(tuple(self._date)[:6])
-        return _plain_name(self.arcname), dated
 
-    def small(
-        self, compression: int, limit: Callable[[int], int], is_awaited: Callable[[int], bool], clock: Clock
-    ) -> Any:
-        """(name, data, what else there is to say, method) where it has less bytes than the limit of the method.
+class _Queue:
+    """Makes the entries of queued calls, in turn."""
 
-        Else what was `Taken` of its source, or None.
-        """
-        method = compression if self._method is None else self._method
-        most = limit(method)
-        if not most or self._zip64:
+    def __init__(self, queued: deque[_Queued]) -> None:
+        self._queued = queued
+        self._names: set[str] = set()
+
+    def take(self) -> Any:
+        """Return the next entry; None if no call is queued."""
+        if not self._queued:
             return None
-        if isinstance(self._source, os.PathLike):
-            name = _plain_name(self.arcname)
-            found = read_small(self._source, most) if is_storable(name) else None
-            if found is None:
-                return None
-            date, extra = clock.shown(found[1].modified)
-            return name, found[0], (date, type(date) is LocalTime, found[1].mode, extra), method
-        name, dated = self.named_and_dated(clock)
-        if name.endswith("/") or not is_storable(name):
-            return None
-        if type(self._source) is tuple and type(self._source[0]) is bytes and len(self._source[0]) < most:
-            return name, self._source[0], about(dated, _MODE), method
-        taken = take(None, self._left_open, most, None, is_awaited)
-        if isinstance(taken, bytes):
-            return name, taken, about(dated, _MODE), method
-        taken.item = self.entry()
-        return taken
+        queued = self._queued.popleft()
+        try:
+            entry = queued.entry()
+            name = entry[0] if type(entry) is tuple else entry.name
+            if name in self._names:
+                warnings.warn(f"Duplicate name: {name!r}", stacklevel=2)
+            self._names.add(name)
+        except Exception as exc:
+            exc.add_note(f"(while adding entry {queued.arcname!r})")
+            raise
+        return entry
 
 
-class ZipFile(ListedArchive):
-    """A `zipfile.ZipFile` that queues what is written to it, and is iterated over for its bytes.
+class ZipFile(zipfile.ZipFile):
+    """A `zipfile.ZipFile` that queues members. Iterate over it to get the archive's bytes.
 
     Args:
-        fileobj: None, or a PointerIO; or where the bytes go as they are made: a path, or an object that can ``write``.
-            Iterating then yields how many.
+        fileobj: None or a PointerIO: iteration yields the bytes. A path or an object with ``write``: the bytes are
+            written there, and iteration yields byte counts.
         mode: "w".
-        compression: for members that do not say, as `zipfile` has it.
-        allowZip64: of no effect: zip64 is used where it is needed.
+        compression: default method of members, as in `zipfile`. Default: ZIP_STORED.
+        allowZip64: ignored: zip64 is used if needed.
 
-    Raises ModeError (a RuntimeError) for another mode, NotImplementedError for an unknown compression.
+    Raises:
+        ModeError: (a RuntimeError) for any other mode.
+        NotImplementedError: for an unknown compression.
     """
 
     def __init__(
@@ -172,25 +155,34 @@ class ZipFile(ListedArchive):
     ) -> None:
         if mode != "w":
             raise ModeError(f"mode={mode!r}: zipstream.ZipFile() requires mode 'w'")
-        super().__init__(file=None if isinstance(fileobj, PointerIO) else fileobj, compression=compression, lookahead=0)
-        self._small = SmallOnes(self, 0, _described)
-        self._clock = Clock()
-        self._names: set[str] = set()
-        self.paths_to_write: deque[_Job] = deque()
-        self._source: OpenSource | None = None  # of the member that is being written
-        self._handed = self.sink.tell()
-        self._end: Iterator[None] | None = None
-        self._begun = self._whole = self._finishing = self._closed_early = False
-        self._asked = time.monotonic()
+        if not isinstance(compression, str):
+            _check_method(compression, f"compression={compression!r}")
+        self._own_file: Any = None
+        if isinstance(fileobj, str | os.PathLike):
+            fileobj = self._own_file = open(fileobj, "wb")  # noqa: SIM115, closed by close()
+        self._target = None if fileobj is None or isinstance(fileobj, PointerIO) else FileSink(fileobj)
+        self.paths_to_write: deque[_Queued] = deque()
+        self._stream = QueuedStream(
+            _Queue(self.paths_to_write).take,
+            compression=compression,
+            lookahead=0,
+            names="allow",
+            duplicates="allow",
+            make_zipinfo=_zipinfo_of,
+            offset=0 if self._target is None else self._target.tell(),
+        )
+        super().__init__(PointerIO(), "w")  # type: ignore[call-overload]
+        self.compression = method_number(compression)
+        self.filename = getattr(fileobj, "name", None)
 
-    # What is queued.
+    # Queueing.
 
     def write(  # type: ignore[override]
         self, filename: str | os.PathLike[str], arcname: str | None = None, compress_type: int | None = None
     ) -> None:
-        """Queue the file at `filename` (or a directory, without what is in it), under `arcname` or else its path."""
+        """Queue the file or directory at `filename`, without the directory's contents. arcname: default, its path."""
         path = path_of(filename)
-        self._queue(_Job(os.fspath(path) if arcname is None else arcname, path, compress_type))
+        self._queue(os.fspath(path) if arcname is None else arcname, path, compress_type)
 
     def write_iter(
         self,
@@ -202,10 +194,12 @@ class ZipFile(ListedArchive):
     ) -> None:
         """Queue an iterable of bytes.
 
-        buffer_size: about as many bytes it has: from 4 GiB on the member's header is a zip64 one.
-        date_time: by whatever clock. Default: when its turn comes, by this machine's.
+        buffer_size: approximate size of the data in bytes; from 4 GiB on, the local file header is a zip64 header.
+        date_time: stored unchanged, in any time zone. Default: the local time when the member is begun.
         """
-        self._queue(_Job(arcname, iterable, compress_type, size_hint=buffer_size, date=date_time))
+        zip64 = True if (buffer_size or 0) >= _ZIP64_HINT else None
+        source = iterable if isinstance(iterable, os.PathLike) else _left_open(iterable)
+        self._queue(arcname, source, compress_type, zip64, date_time)
 
     def writestr(  # type: ignore[override]
         self,
@@ -215,146 +209,98 @@ class ZipFile(ListedArchive):
         buffer_size: int | None = None,
         date_time: tuple[int, ...] | time.struct_time | None = None,
     ) -> None:
-        """Queue bytes; the rest is as with `write_iter`."""
+        """Queue bytes. Other arguments: see `write_iter`."""
         self.write_iter(arcname, (data,), compress_type, buffer_size, date_time)
 
-    def _queue(self, job: _Job) -> None:
+    def _queue(self, arcname: str, source: Any, method: int | None, zip64: Any = None, date: Any = None) -> None:
+        if method is not None:
+            _check_method(method, f"entry {arcname!r}: compress_type={method!r}")
         if self.fp is None:
-            raise ClosedError(f"entry {job.arcname!r}: attempt to write to ZIP archive that was already closed")
-        self.paths_to_write.append(job)
+            raise ClosedError(f"entry {arcname!r}: attempt to write to ZIP archive that was already closed")
+        self.paths_to_write.append(_Queued(arcname, source, method, zip64, date))
 
-    # What is made of it.
+    def open(self, *arguments: Any, **options: Any) -> Any:
+        """Begin a member to write to, between two iterations. Its bytes are yielded by the next iteration."""
+        return self._stream.archive.open(*arguments, **options)
+
+    def mkdir(self, *arguments: Any, **options: Any) -> None:
+        """Add a directory, between two iterations. Its bytes are yielded by the next iteration."""
+        self._stream.archive.mkdir(*arguments, **options)
+
+    # Iteration.
 
     def __iter__(self) -> Iterator[Any]:
-        """The archive's bytes: of what is queued, and its end."""
+        """Yield the bytes of the queued members and of the archive's end."""
         yield from self.flush()
-        if self._whole:
+        if self._stream.is_whole:
             return
+        self.fp = None
+        self._stream.finish()
         try:
-            while self._step_to_the_end():
-                yield from self._ready()
-            self._whole = True
-            yield from self._rest()
+            yield from self._chunks()
+            if self._target is not None:
+                self._target.flush()
         finally:
-            if not self._whole:
-                self.fail("it was given up before its end")
+            if not self._stream.is_whole:
+                self._stream.abandon("iteration was abandoned before the end of the archive")
+            self.close()
 
     def flush(self) -> Iterator[Any]:
-        """The bytes of what is queued so far; the archive stays open."""
-        self._refuse_if_closed()
-        while self.paths_to_write:
-            yield from self._add(self.paths_to_write.popleft())
-            # What is written next may depend on what the consumer has seen.
-            yield from self._ready() if self.paths_to_write else self._rest()
-            self._refuse_if_closed()
+        """Yield the bytes of the members queued so far. The archive stays open."""
+        if not self._stream.is_whole:
+            yield from self._chunks()
 
-    def _add(self, job: _Job) -> Iterator[Any]:
-        self._asked = time.monotonic()
+    def _chunks(self) -> Iterator[Any]:
         try:
-            found = job.small(self.compression, self._limit, self._is_awaited, self._clock) if self._begun else None
-            if isinstance(found, tuple):
-                self._note_name(found[0])
-                self._small.add(*found)
-                return
-            self._small.settle()
-            entry = job.entry() if found is None else found.item
-            source = self._source = OpenSource(entry) if found is None else found.open()
-            try:
-                member = self._member_of(entry, source)
-                for chunk in source:
-                    for piece in member.pieces(chunk):
-                        member.add(piece)
-                        if self._is_due():
-                            yield from self._ready()
-            finally:
-                self._source = None
-                source.close()
-            member.complete()
-        except BaseException as exc:
-            self.fail(f"entry {job.arcname!r} failed, or was given up")
-            if isinstance(exc, Exception):
-                exc.add_note(f"(while adding entry {job.arcname!r})")
+            for chunk in self._stream:
+                yield chunk if self._target is None else self._target.write(chunk)
+        except StreamClosedError as exc:
+            raise ClosedError(
+                "this archive was closed before its end: iterate over it before close() or the end of its with block"
+            ) from exc
+        except GeneratorExit:
+            if self._stream.archive.is_writing:
+                self._stream.abandon("iteration was abandoned within a member")
+            raise
+        except BaseException:
+            self._stream.abandon("iteration failed")
             raise
 
-    def _limit(self, method: int) -> int:
-        return self._small.limit(method, None)
+    # The parts of a `zipfile.ZipFile` that say what the archive has so far.
 
-    def _is_awaited(self, size: int) -> bool:
-        return time.monotonic() - self._asked >= _PATIENCE
+    @property
+    def filelist(self) -> list[ZipInfo]:
+        return self._stream.infolist()
 
-    def _note_name(self, name: str) -> None:
-        if name in self._names:
-            warnings.warn(f"Duplicate name: {name!r}", stacklevel=2)
-        self._names.add(name)
+    @filelist.setter
+    def filelist(self, infos: list[ZipInfo]) -> None:
+        pass  # ZipFile.__init__ assigns an empty list
 
-    def _member_of(self, entry: Entry, source: OpenSource) -> MemberWriter:
-        facts = source.facts
-        if facts is not None:
-            entry = entry.replace(mode=facts.mode, **by_clock(facts.modified))
-        assert entry.modified is not None
-        info = describe(entry.name, entry.modified, entry.mode, self.compression, timestamps=True)
-        amend(info, entry)
-        if facts is None:
-            info.external_attr = _MODE << 16  # without a file's type, as there
-        self._note_name(info.filename)
-        return self.begin(info, size=source.size, zip64=entry.zip64, pinned=facts is not None)
+    @property
+    def NameToInfo(self) -> dict[str, ZipInfo]:
+        return {info.filename: info for info in self._stream.infolist()}
 
-    def _step_to_the_end(self) -> bool:
-        """Make a piece of the directory; False where that was the last."""
-        if self._end is None:
-            self._small.settle()
-            self._end = self.finish()
-        self._finishing = True  # so that it is finish() that closes
-        try:
-            return next(self._end, self) is not self
-        finally:
-            self._finishing = False
+    @NameToInfo.setter
+    def NameToInfo(self, infos: dict[str, ZipInfo]) -> None:
+        pass
 
-    # Handing over.
+    @property
+    def comment(self) -> bytes:
+        """The archive comment. It can be set until the end of the archive."""
+        return self._stream.archive.comment
 
-    def _is_due(self) -> bool:
-        late = not self._begun or time.monotonic() - self._asked >= _PATIENCE
-        return late or isinstance(self.sink, FileSink) or self.sink.has_chunks
+    @comment.setter
+    def comment(self, comment: bytes) -> None:
+        self._stream.archive.comment = comment
 
-    def _ready(self) -> Iterator[Any]:
-        """What there is of whole chunks; all there is, where the consumer waits for the first, or for long."""
-        late = not self._begun or time.monotonic() - self._asked >= _PATIENCE
-        return self._rest() if late or isinstance(self.sink, FileSink) else self._hand_over(self.sink.take())
-
-    def _rest(self) -> Iterator[Any]:
-        self._small.settle()
-        if isinstance(self.sink, FileSink):
-            handed, self._handed = self._handed, self.sink.tell()
-            return iter((self._handed - handed,) if self._handed > handed else ())
-        return self._hand_over(self.sink.take(everything=True))
-
-    def _hand_over(self, chunks: list[bytes]) -> Iterator[bytes]:
-        left = deque(chunks)
-        try:
-            while left:
-                self._begun = True
-                yield left.popleft()
-                self._asked = time.monotonic()
-        finally:
-            if left:
-                self.fail("it was given up while bytes were being handed over")
-
-    def _refuse_if_closed(self) -> None:
-        if self._closed_early:
-            raise ClosedError(
-                "this archive was closed before its end: iterate over it before close(), or its with block, ends"
-            )
-        self._refuse_if_poisoned()
+    # The end.
 
     def close(self) -> None:
-        """Let go. What was not iterated over is given up, and can be had no more."""
-        if self.fp is not None and not self._finishing:
-            self._closed_early = not self.sink.poisoned
-            self.abort()
-        super().close()
-        source, self._source = self._source, None
-        if source is not None:
-            source.close()
+        """Close the archive and its open source. Members that were not iterated over are lost."""
+        self.fp = None
+        self._stream.close()
+        if self._own_file is not None:
+            self._own_file.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -362,12 +308,17 @@ class ZipFile(ListedArchive):
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "fp", None) is not None:
+        if hasattr(self, "_stream"):
             self.close()
 
 
+def _check_method(method: int, what: str) -> None:
+    if method not in METHODS.values():
+        raise NotImplementedError(f"{what} is not supported")
+
+
 def _plain_name(arcname: str) -> str:
-    """As zipstream has it: normal, without drive and root; and as it is not there: within its directory."""
+    """Normalize a name and remove its drive and root, like zipstream; unlike zipstream, remove ``..``, too."""
     if isinstance(arcname, str) and is_plain(arcname):
         return arcname
     name = os.path.normpath(os.path.splitdrive(os.fspath(arcname))[1]).replace(os.sep, "/").lstrip("/")
@@ -375,15 +326,14 @@ def _plain_name(arcname: str) -> str:
 
 
 def _left_open(source: Any) -> Any:
-    """`source`, which is not to be closed where it is somebody's file: generators only are used up."""
+    """Wrap a source to keep it open, unless it is a generator: it may be a file that the caller still needs."""
     if isinstance(source, GeneratorType) or not hasattr(source, "close"):
         return source
     return (chunk for chunk in source)
 
 
-def _described(name: str, about: Any, method: int) -> ZipInfo:
-    info = described(name, about, method)
-    mode = about[2]
-    if not stat.S_IFMT(mode):
-        info.external_attr = mode << 16  # as there
+def _zipinfo_of(name: str, date: datetime, mode: int | None, method: int) -> ZipInfo:
+    info = local_zipinfo(name, date, mode, method)
+    if mode is None:  # not a file
+        info.external_attr = 0o600 << 16  # like zipstream, without a file type
     return info

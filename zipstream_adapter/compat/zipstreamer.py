@@ -1,37 +1,40 @@
-"""For programs written for zipstreamer 0.1.3: ``from zipstream_adapter.compat.zipstreamer import ZipStream, ZipFile``.
+"""The interface of zipstreamer 0.1.3: ``from zipstream_adapter.compat.zipstreamer import ZipStream, ZipFile``.
 
-As there, every member is stored, with a data descriptor and its date as UTC seconds (extra 0x5455). Other than there:
+As in zipstreamer, every member is stored, with a data descriptor and its date in UTC seconds (extra field 0x5455).
 
-- Members and offsets past 4 GiB are right, and what has 64-bit sizes says so before its data.
-- Data that is longer or shorter than its `size` raises SizeMismatchError; there it silently made `size()` untrue.
-- After any failure nothing more leaves, not even from a `generate()` that is begun anew within it.
-- `size()` keeps the files of a generator; there, `generate()` had none left, and made an empty archive.
-- A ``read()`` that gives None raises; there, it cut the member.
-- The UTC seconds of dates that know their zone, and of the default, are true; there, local time was passed for UTC.
-- Dates the format cannot say, empty names, and directories with data raise; a name in bytes is flagged as what it is.
+Differences from zipstreamer:
+
+- Members and offsets over 4 GiB are correct. The local file header of a member with 64-bit sizes is a zip64 header.
+- Data longer or shorter than its `size` raises SizeMismatchError. In zipstreamer, `size()` is then silently wrong.
+- After a failure no more bytes are yielded, not even by a `generate()` started while the failure is handled.
+- `size()` keeps the files of a generator. In zipstreamer, `generate()` then makes an empty archive.
+- A ``read()`` that returns None raises an error. In zipstreamer it truncates the member.
+- The UTC seconds of aware dates and of the default date are correct. zipstreamer stores local time as UTC.
+- Dates outside the format's range, empty names, and directories with data raise an error.
+- Names given as bytes are decoded (UTF-8, else CP437) and stored as UTF-8, with the UTF-8 flag.
 """
 
 from __future__ import annotations
 
 import datetime as dates
 from collections.abc import Callable, Iterable, Iterator
-from io import TextIOBase
 from time import struct_time
 from typing import Any, NamedTuple
 from zipfile import ZIP_STORED, ZipInfo
 
-from ..dates import extended_timestamp, to_utc
-from ..entry import Entry
+from .._buffers import close_of
+from .._entries.entry import Entry
+from .._entries.error_notes import name_entry
+from .._entries.source import OpenSource
+from .._entries.validation import check_archive_comment
+from .._format.names import MAX_NAME
+from .._format.records import DOS_DIRECTORY
+from .._format.timestamps import extended_timestamp, to_utc
+from .._stream import sync
+from .._writer.options import Options
+from .._writer.planner import size_of
 from ..errors import EntryError, EntryTypeError, LimitError, StreamStateError, ZipStreamError
-from ..names import MAX_NAME, is_storable
-from ..notes import note_on
-from ..options import Options
-from ..plan import PlannedArchive
-from ..records import DOS_DIRECTORY
-from ..small import StreamArchive
-from ..source import OpenSource, close_of
-from .clock import now, now_by_clock
-from .small_members import SmallOnes
+from ._local_clock import dos_date, local_zipinfo
 
 __all__ = [
     "FileNameTooLong",
@@ -50,33 +53,34 @@ class FileNameTooLong(LimitError):
 
 
 class ZipFileSizeRequired(EntryError):
-    """`ZipStream.size` needs the size of every file."""
+    """`ZipStream.size` was called, but a file has no size."""
 
 
 class ZipFileInProgress(StreamStateError):
-    """`ZipStream.generate` has begun and has not ended."""
+    """`ZipStream.generate` is still running."""
 
 
 class ZipFileBytesRequired(ZipStreamError, TypeError):
-    """A comment or a file's data is text."""
+    """A comment or a file's data is text instead of bytes."""
 
 
 class ZipFileSkip(Exception):
-    """Raised by a `create_fp`: the file is left out. `ZipStream.size` does not know of it."""
+    """Raised by a `create_fp` to leave the file out. `ZipStream.size` still counts the file."""
 
     def __init__(self) -> None:
         super().__init__("Skip the file")
 
 
 class ZipFile(NamedTuple):
-    """A member to be.
+    """A file to add.
 
     Attributes:
-        filename: its name; a directory's ends in ``/``.
-        size: bytes of data; None where they are not known, and `ZipStream.size` is not asked for.
-        create_fp: a function that returns a binary file object, which is closed; None for what has no data.
-        datetime: a datetime (a naive one is UTC), a `time.struct_time` likewise, or None for now, by this machine's
-            clock. Shown as it is, and kept as UTC seconds beside that.
+        filename: the member's name; a directory's name ends in ``/``.
+        size: bytes of data; None if unknown, in which case `ZipStream.size` raises.
+        create_fp: a function that returns a binary file object, which is closed after reading; None if the member has
+            no data.
+        datetime: a datetime (UTC if naive), a `time.struct_time` (taken as UTC), or None for now in local time. Stored
+            unchanged in the headers, and as UTC seconds in an extra field.
         comment: bytes, or None.
     """
 
@@ -88,215 +92,141 @@ class ZipFile(NamedTuple):
 
 
 class ZipStream:
-    """An archive of `files`, each a `ZipFile`. comment: bytes, or None."""
+    """An archive of `files`.
+
+    Args:
+        files: an iterable of `ZipFile`.
+        comment: the archive comment as bytes, or None.
+
+    Raises ZipFileBytesRequired if `comment` is a str.
+    """
 
     def __init__(self, files: Iterable[ZipFile], comment: bytes | None = None) -> None:
         if isinstance(comment, str):
             raise ZipFileBytesRequired(f"comment={comment!r}: give bytes, as in 'text'.encode()")
         self.files = files
         self.comment = comment
-        self._options = Options(comment=comment or b"").checked()
-        self._generating = False
+        self._options: dict[str, Any] = {
+            "compression": "stored",
+            "comment": check_archive_comment(comment or b""),
+            "descriptor": "always",
+            "names": "allow",
+            "duplicates": "allow",
+            "make_zipinfo": _zipinfo_of,
+        }
+        self._generating = self._is_directory = False
 
     def size(self) -> int:
-        """Bytes that `generate` will give, where the sizes come true and no file is skipped. No file is opened.
+        """Return the size of the archive in bytes, if all declared sizes are right and no file is skipped.
 
-        Raises ZipFileSizeRequired, and ZipFileInProgress from within `generate`.
+        Does not open files.
+
+        Raises:
+            ZipFileSizeRequired: a file has no size.
+            ZipFileInProgress: `generate` is running.
         """
-        self._refuse_if_generating("size() cannot be asked for: call it before")
+        self._refuse_if_generating("size() cannot be called now: call it before generate()")
         if isinstance(self.files, Iterator):
             self.files = list(self.files)
-        archive = self._options.archive(PlannedArchive)
-        for item in self.files:
-            try:
-                _plan(archive, item)
-            except Exception as exc:
-                _note_on(exc, item)
-                raise
-        for _ in archive.finish():
-            pass
-        return archive.sink.tell()
+        return size_of(self._entries(_planned), Options(**self._options).checked())
 
     def generate(self) -> Iterator[bytes]:
-        """The archive's bytes. It can be generated again, where `files` can be iterated over again."""
-        self._refuse_if_generating("it cannot be generated a second time at once")
+        """Yield the archive's bytes. Can be called again if `files` can be iterated over again.
+
+        Raises ZipFileInProgress if a `generate` is still running.
+        """
+        self._refuse_if_generating("generate() cannot be called again before it ends")
         self._generating = True
-        archive = self._options.archive(StreamArchive)
-        small = SmallOnes(archive, 0, _described)
         try:
-            for item in self.files:
-                try:
-                    rest = _add_small(small, item)
-                    if rest is not None:
-                        small.settle()
-                        yield from _add(archive, rest)
-                except Exception as exc:
-                    _note_on(exc, item)
-                    raise
-                yield from archive.sink.take()
-            small.settle()
-            for _ in archive.finish():
-                yield from archive.sink.take()
-            yield from archive.sink.take(everything=True)
-        except BaseException:
-            archive.abort()
-            raise
+            with sync.ZipStream(self._entries(_opened), **self._options) as chunks:
+                yield from chunks
+        except EntryTypeError as exc:
+            if self._is_directory:
+                raise
+            raise ZipFileBytesRequired(*exc.args) from exc
         finally:
             self._generating = False
 
+    def _entries(self, make: Callable[[ZipFile, str, dict[str, Any]], Entry]) -> Iterator[Entry]:
+        for item in self.files:
+            name = _text(item.filename)
+            self._is_directory = name.endswith("/")
+            try:
+                entry = make(item, name, _described(item, name))
+            except ZipFileSkip:
+                continue
+            except Exception as exc:
+                name_entry(exc, Entry(name), 0)
+                raise
+            yield entry
+
     def _refuse_if_generating(self, what: str) -> None:
         if self._generating:
-            raise ZipFileInProgress(f"this archive is being generated, and {what}")
+            raise ZipFileInProgress(f"this archive is being generated: {what}")
 
 
-def _note_on(exc: Exception, item: ZipFile) -> None:
-    """Name the file on what it has raised."""
-    note_on(exc, Entry(_text(item.filename)), 0)
+def _planned(item: ZipFile, name: str, options: dict[str, Any]) -> Entry:
+    """Make an entry without data."""
+    if item.create_fp is None:
+        return Entry(name, b"", **options)
+    if item.size is None:
+        raise ZipFileSizeRequired(f"file {name!r} has no size: give one, as size() adds up all sizes")
+    return Entry(name, size=item.size, **options)
 
 
-def _plan(archive: PlannedArchive, item: ZipFile) -> None:
-    """Add the member without its data."""
-    info = _info(item)
-    if item.create_fp is not None and item.size is None:
-        raise ZipFileSizeRequired(f"file {info.filename!r} has no size, and without it the archive has none")
-    size = _size(item, info) or 0
-    member = archive.begin(info, size=size)
-    member.release()
-    member.skip(size, size)
-    member.complete()
-
-
-def _add(archive: StreamArchive, item: ZipFile) -> Iterator[bytes]:
-    """Add the member; the archive's bytes, as they come."""
-    info = _info(item)
-    size = _size(item, info)
+def _opened(item: ZipFile, name: str, options: dict[str, Any]) -> Entry:
+    """Make an entry whose file is open. Without a file, `size` is ignored."""
+    file = None if item.create_fp is None else item.create_fp()
+    if file is None:
+        return Entry(name, b"", size=0 if item.create_fp is None else item.size, **options)
+    if name.endswith("/"):
+        return Entry(name, _first_chunk(file), size=item.size, **options)
     try:
-        opened = _opened(item, info.filename)
-    except ZipFileSkip:
-        return
+        return Entry(name, file, size=item.size, **options)
+    except BaseException:
+        if (close := close_of(file)) is not None:
+            close()
+        raise
+
+
+def _first_chunk(file: Any) -> Any:
+    """Return None, or the data with which a directory is refused. Closes the file."""
+    source = OpenSource(Entry("directory", file))
     try:
-        member = archive.begin(info, size=size)
-        member.release()
-        for chunk in _in_bytes(opened):
-            member.write(chunk)
-            yield from archive.sink.take()
-        member.complete()
+        return next(filter(None, source), None)
     finally:
-        opened.close()
-    yield from archive.sink.take()
+        source.close()
 
 
-class _Begun:
-    """A file object of which some was read already. chunks: what `read` has given."""
-
-    def __init__(self, file: Any, chunks: list[Any]) -> None:
-        self._file = file
-        self._chunks = chunks
-        self.close = close_of(file) or _nothing
-
-    def read(self, size: int) -> Any:
-        return self._chunks.pop(0) if self._chunks else self._file.read(size)
-
-
-def _nothing() -> None:
-    """There is nothing to close."""
-
-
-def _add_small(small: SmallOnes, item: ZipFile) -> ZipFile | None:
-    """Add the member where it is small; else what is to be added, which may be begun."""
-    name, size, create_fp = item.filename, item.size, item.create_fp
-    limit = small.limit(ZIP_STORED, None)
-    if type(size) is not int or not 0 < size < limit or create_fp is None or item.comment is not None:
-        return item
-    if not isinstance(name, str) or name.endswith("/") or not is_storable(name):
-        return item
-    date = _dates(item.datetime)
-    try:
-        file = create_fp()
-    except ZipFileSkip:
-        return None
-    chunks: list[Any] = []
-    if callable(getattr(file, "read", None)) and not isinstance(file, TextIOBase):
-        begun = _Begun(file, chunks)
-        try:
-            chunks.append(file.read(limit))
-            if type(chunks[0]) is bytes and len(chunks[0]) == size:
-                chunks.append(file.read(limit))
-            is_whole = len(chunks) == 2 and chunks[1] == b""
-        except BaseException:
-            begun.close()
-            raise
-        if is_whole:
-            begun.close()
-            small.add(name, chunks[0], date)
-            return None
-        file = begun
-    return ZipFile(name, size, lambda: file, item.datetime, None)
-
-
-def _described(name: str, dated: Any, method: int) -> ZipInfo:
-    return _info_of(name, *dated)
-
-
-def _size(item: ZipFile, info: ZipInfo) -> int | None:
-    """Bytes that are promised; what has no file has none, whatever `size` says."""
-    return 0 if item.create_fp is None else Entry(info.filename, size=item.size).size
-
-
-def _opened(item: ZipFile, name: str) -> OpenSource:
-    file = item.create_fp() if item.create_fp is not None else None
-    try:
-        # Whether it fits a directory is for the member to say.
-        return OpenSource(Entry(name.rstrip("/") or name, b"" if file is None else file))
-    except EntryTypeError as exc:
-        raise ZipFileBytesRequired(*exc.args) from exc
-
-
-def _in_bytes(opened: OpenSource) -> Iterator[Any]:
-    try:
-        yield from opened
-    except EntryTypeError as exc:
-        raise ZipFileBytesRequired(*exc.args) from exc
-
-
-def _info(item: ZipFile) -> ZipInfo:
-    """Its ZipInfo: of MS-DOS, without permissions, as there."""
-    name = _text(item.filename)
+def _described(item: ZipFile, name: str) -> dict[str, Any]:
+    """Return the options of an entry that do not concern its data."""
     if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME:
-        raise FileNameTooLong(f"file {name[:60] + '…'!r}: its name has more than {MAX_NAME} bytes")
+        raise FileNameTooLong(f"file {name[:60] + '…'!r}: the name has more than {MAX_NAME} bytes: shorten it")
     if isinstance(item.comment, str):
         raise ZipFileBytesRequired(f"file {name!r}: comment={item.comment!r}: give bytes, as in 'text'.encode()")
-    info = _info_of(name, *_dates(item.datetime))
-    info.comment = item.comment or b""
-    return info
+    options: dict[str, Any] = {"comment": item.comment or b""}
+    if item.datetime is None:
+        return options
+    if isinstance(item.datetime, dates.datetime):
+        shown, instant = item.datetime, to_utc(item.datetime)
+    else:
+        shown = instant = to_utc(tuple(item.datetime[:6]))
+    return {**options, "modified": dos_date(shown.timetuple()[:6]), "extra": extended_timestamp(instant)}
 
 
-def _info_of(name: str, shown: tuple[int, ...], instant: dates.datetime) -> ZipInfo:
-    info = ZipInfo(name, shown)  # type: ignore[arg-type]
-    info.filename = name
+def _zipinfo_of(name: str, date: dates.datetime, mode: int | None, method: int) -> ZipInfo:
+    """Make a ZipInfo created on MS-DOS, without permissions, as zipstreamer does."""
+    info = local_zipinfo(name, date, mode, ZIP_STORED)
     info.create_system = 0
     info.external_attr = DOS_DIRECTORY if name.endswith("/") else 0
-    info.compress_type = ZIP_STORED
-    info.extra = extended_timestamp(instant)
     return info
 
 
 def _text(name: str | bytes) -> str:
-    """A name as text; bytes are read as readers would (APPNOTE appendix D), and then flagged as UTF-8."""
+    """Return a name as a str. Bytes are decoded as readers do: as UTF-8 or else CP437 (APPNOTE appendix D)."""
     if isinstance(name, str):
         return name
     try:
         return name.decode("utf-8")
     except UnicodeDecodeError:
         return name.decode("cp437")
-
-
-def _dates(value: dates.datetime | struct_time | None) -> tuple[tuple[int, ...], dates.datetime]:
-    """The date as a clock shows it, and the instant that it is, in whole seconds."""
-    if value is None:
-        shown, instant = now_by_clock()["modified"], now()
-    elif isinstance(value, dates.datetime):
-        shown, instant = value, to_utc(value)
-    else:
-        shown = instant = to_utc(tuple(value[:6]))
-    return shown.timetuple()[:6], instant.replace(microsecond=0)

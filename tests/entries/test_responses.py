@@ -1,0 +1,329 @@
+"""Responses of HTTP clients as data: the status is checked, the length is held to, and each is closed once."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import bodies, oracles
+from tests.support.bodies import ASYNC_CLIENTS, CLIENTS, DATA
+from tests.support.loops import module
+from tests.support.sweeps import sample
+from zipstream_adapter import (
+    Entry,
+    EntryTypeError,
+    SizeMismatchError,
+    StreamStateError,
+    ZipLayout,
+    ZipStreamError,
+    async_stream_zip,
+    stream_zip,
+)
+from zipstream_adapter.errors import RemoteError, RemoteNotFoundError, RemotePermissionError
+
+_DECODING = {"urllib3", "urllib3 loaded", "requests", "requests loaded", "httpx loaded", "httpx stream", "aiohttp"}
+_DECODING |= {"httpx", "httpx sent"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with bodies.serving() as address:
+        yield address
+
+
+def sync_archive(source: Any, **options: Any) -> bytes:
+    return b"".join(stream_zip([("a", source)], **options))
+
+
+async def _async_archive(source: Any, **options: Any) -> bytes:
+    async with async_stream_zip([("a", source)], **options) as stream:
+        return await stream.read()
+
+
+def async_archive(source: Any, **options: Any) -> bytes:
+    return asyncio.run(_async_archive(source, **options))
+
+
+FACADES: dict[str, Callable[..., bytes]] = {"sync": sync_archive, "async": async_archive}
+WAYS = [(facade, client) for facade in FACADES for client in CLIENTS]
+WAYS += [("async", "= " + name) for name in ASYNC_CLIENTS]
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: "-".join(way).replace(" ", "_"))
+def way(request: pytest.FixtureRequest) -> tuple[str, Callable[[str], bytes]]:
+    facade, client = request.param
+    name = client.removeprefix("= ")
+    bodies.need(name)
+    if client != name:
+
+        def archive(url: str, **options: Any) -> bytes:
+            work = bodies.ASYNC_CLIENTS[name](url, lambda source: _async_archive(source, **options))
+            return asyncio.run(work)  # type: ignore[no-any-return]
+
+        return name, archive
+    return name, lambda url, **options: FACADES[facade](lambda: CLIENTS[client](url), **options)
+
+
+@pytest.mark.parametrize("path", sample(["whole", "empty", "chunked", "gzip"], 3))
+def test_a_whole_body_is_the_data(way: Any, server: str, path: str) -> None:
+    client, archive = way
+    data = {"empty": b""}.get(path, DATA)
+    if path == "gzip" and client not in _DECODING:
+        data = gzip.compress(DATA)
+        with_header = oracles.members(archive(f"{server}/{path}"))["a"]
+        assert gzip.decompress(with_header) == DATA
+        return
+    assert oracles.members(archive(f"{server}/{path}")) == {"a": data}
+
+
+@pytest.mark.parametrize("path", ["cut", "chunked-cut", "gzip-cut"])
+def test_a_cut_body_is_no_member(way: Any, server: str, path: str) -> None:
+    _, archive = way
+    with pytest.raises(Exception) as caught:  # the client's own, or SizeMismatchError
+        archive(f"{server}/{path}")
+    assert not isinstance(caught.value, AssertionError)
+    try:
+        rest = archive(f"{server}/{path}", on_error=lambda entry, exc: None)
+    except Exception:
+        return  # its first bytes have left
+    assert oracles.members(rest) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    sample(
+        [
+            ("404", RemoteNotFoundError),
+            ("410", RemoteNotFoundError),
+            ("403", RemotePermissionError),
+            ("500", RemoteError),
+            ("302", RemoteError),
+            ("304", RemoteError),
+            ("204", RemoteError),
+        ],
+        4,
+    ),
+)
+def test_no_other_status_is_taken_for_data(way: Any, server: str, path: str, error: type[Exception]) -> None:
+    client, archive = way
+    url = f"{server}/{path}?token=secret"
+    with pytest.raises(error, match=f"entry 'a': .*{path} ") as caught:
+        archive(url)
+    said = "".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert "secret" not in said
+    if client not in ("http.client",):
+        assert f"/{path}?…" in said
+    skipped: list[Exception] = []
+    assert oracles.members(archive(url, on_error=lambda entry, exc: skipped.append(exc))) == {}
+    assert [type(exc) for exc in skipped] == [error]
+
+
+def test_a_part_that_nobody_asked_for_is_no_data(way: Any, server: str) -> None:
+    client, archive = way
+    if client in ("urllib", "http.client", "urllib3", "urllib3 loaded"):
+        assert oracles.members(archive(f"{server}/part"))["a"] == DATA[10:20]  # they keep no request
+        return
+    with pytest.raises(RemoteError, match="no range was asked for"):
+        archive(f"{server}/part")
+
+
+@pytest.mark.parametrize("facade", FACADES)
+def test_a_part_that_was_asked_for_is(server: str, facade: str) -> None:
+    requests = module("requests")
+
+    def part() -> Any:
+        return requests.get(f"{server}/part", stream=True, headers={"Range": "bytes=10-19"}, timeout=20)
+
+    assert oracles.members(FACADES[facade](part))["a"] == DATA[10:20]
+
+
+@pytest.mark.parametrize("facade", FACADES)
+def test_the_answer_to_a_head_is_no_empty_member(server: str, facade: str) -> None:
+    requests = module("requests")
+    with pytest.raises(EntryTypeError, match="send a GET"):
+        FACADES[facade](lambda: requests.head(f"{server}/empty", timeout=20))
+
+
+@pytest.mark.parametrize("facade", FACADES)
+@pytest.mark.parametrize("client", ["urllib", "http.client", "urllib3", "requests"])
+def test_a_body_that_was_read_before_is_no_empty_member(server: str, client: str, facade: str) -> None:
+    bodies.need(client)
+    response = CLIENTS[client](f"{server}/chunked")
+    if client == "requests":
+        assert b"".join(response.iter_content(65536)) == DATA
+    else:
+        assert response.read() == DATA
+    if client == "requests":
+        response._content = False
+    with pytest.raises(StreamStateError, match="was read before"):
+        FACADES[facade](response)
+
+
+@pytest.mark.parametrize("facade", FACADES)
+@pytest.mark.parametrize("client", ["urllib", "http.client", "urllib3", "requests"])
+def test_the_rest_of_a_body_is_data(server: str, client: str, facade: str) -> None:
+    bodies.need(client)
+    for path, whole in (("whole", True), ("cut", False)):
+        response = CLIENTS[client](f"{server}/{path}")
+        (response.raw if client == "requests" else response).read(1000)
+        if whole:
+            assert oracles.members(FACADES[facade](response))["a"] == DATA[1000:]
+        else:
+            with pytest.raises(ZipStreamError if "url" not in client and client != "requests" else Exception):
+                FACADES[facade](response)
+
+
+def test_a_size_that_the_length_contradicts_is_refused_before_a_byte(server: str) -> None:
+    stream = stream_zip([Entry("a", lambda: CLIENTS["urllib"](f"{server}/whole"), size=5)])
+    with pytest.raises(SizeMismatchError, match="200000"):
+        next(stream)
+
+
+class _Counted:
+    """Counts the closings of a response."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> None:
+        self.count = 0
+        original = getattr(kind, name)
+
+        def close(response: Any) -> Any:
+            self.count += 1
+            return original(response)
+
+        monkeypatch.setattr(kind, name, close)
+
+
+@pytest.mark.parametrize("ending", ["end", "abandoned", "refused", "failed", "skipped"])
+@pytest.mark.parametrize("facade", FACADES)
+def test_it_is_closed_once(server: str, facade: str, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = module("requests")
+    counted = _Counted(monkeypatch, requests.Response, "close")
+    path = {"refused": "404", "skipped": "404", "failed": "cut"}.get(ending, "whole")
+    url = f"{server}/{path}"
+
+    def source() -> Any:
+        return requests.get(url, stream=True, timeout=20)
+
+    if ending == "abandoned":
+        if facade == "sync":
+            with stream_zip([("a", source)]) as stream:
+                next(stream)
+        else:
+
+            async def leave() -> None:
+                async with async_stream_zip([("a", source)]) as opened:
+                    await anext(opened)
+
+            asyncio.run(leave())
+    elif ending in ("refused", "failed"):
+        with pytest.raises(Exception):  # noqa: B017
+            FACADES[facade](source)
+    else:
+        options = {"on_error": lambda entry, exc: None} if ending == "skipped" else {}
+        FACADES[facade](source, **options)
+    assert counted.count == 1
+
+
+def test_a_context_manager_of_a_response_is_left_once(server: str) -> None:
+    module("httpx")
+    for facade in FACADES.values():
+        entered = bodies.HttpxStream(f"{server}/whole")
+        assert oracles.members(facade(entered)) == {"a": DATA}
+        assert entered.left == 1
+
+
+def test_the_loop_is_free_while_a_response_is_read(monkeypatch: pytest.MonkeyPatch, server: str) -> None:
+    requests = module("requests")
+    asked: list[bool] = []
+    original = requests.Response.iter_content
+
+    def iter_content(response: Any, size: int) -> Iterator[bytes]:
+        for chunk in original(response, size):
+            try:
+                asyncio.get_running_loop()
+                asked.append(True)
+            except RuntimeError:
+                asked.append(False)
+            yield chunk
+
+    def content(response: Any) -> bytes:
+        raise AssertionError("the whole body was asked for")
+
+    monkeypatch.setattr(requests.Response, "iter_content", iter_content)
+    monkeypatch.setattr(requests.Response, "content", property(content))
+    whole = async_archive(lambda: requests.get(f"{server}/whole", stream=True, timeout=20))
+    assert oracles.members(whole) == {"a": DATA}
+    assert asked
+    assert not any(asked)
+
+
+@pytest.mark.parametrize("client", ["aiohttp", "httpx"])
+def test_an_asynchronous_response_is_refused_without_a_loop(server: str, client: str) -> None:
+    module(client)
+
+    async def main() -> None:
+        async def work(source: Any) -> None:
+            if client == "aiohttp":
+                async with source() as response:
+                    with pytest.raises(EntryTypeError, match="async_stream_zip"):
+                        sync_archive(response)
+            else:
+                async with source() as response:
+                    with pytest.raises(EntryTypeError, match="async_stream_zip"):
+                        sync_archive(response)
+
+        await ASYNC_CLIENTS[client](f"{server}/whole", work)
+
+    asyncio.run(main())
+
+
+def test_files_by_urllib_are_held_to_their_size(tmp_path: Any) -> None:
+    import urllib.request
+
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    assert oracles.members(sync_archive(lambda: urllib.request.urlopen(path.as_uri()))) == {"a": DATA}
+
+    def cut() -> Any:
+        response = urllib.request.urlopen(path.as_uri())
+        path.write_bytes(DATA[:1000])
+        return response
+
+    with pytest.raises(SizeMismatchError, match="Content-Length"):
+        sync_archive(cut)
+    assert oracles.members(sync_archive(lambda: urllib.request.urlopen("data:,hello"))) == {"a": b"hello"}
+
+
+def test_a_range_of_a_layout_takes_the_end_of_a_response_that_can_be_seeked(tmp_path: Any) -> None:
+    import urllib.request
+
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    layout = ZipLayout([Entry("a", lambda: urllib.request.urlopen(path.as_uri()), size=len(DATA), modified=10**9)])
+    whole = b"".join(layout.iter_range())
+    for start in (40, 1000, len(DATA) - 1000):
+        assert b"".join(layout.iter_range(start)) == whole[start:]
+
+
+def test_a_layout_asks_anew_for_each_range_and_takes_no_error_page(server: str) -> None:
+    requests = module("requests")
+
+    def layout(path: str) -> ZipLayout:
+        source = lambda: requests.get(f"{server}/{path}", stream=True, timeout=20)  # noqa: E731
+        return ZipLayout([Entry("a", source, size=len(DATA), crc32=zlib.crc32(DATA), modified=(2026, 1, 2, 3, 4, 6))])
+
+    whole = b"".join(layout("whole").iter_range(0))
+    assert oracles.members(whole) == {"a": DATA}
+    assert b"".join(layout("whole").iter_range(150_000)) == whole[150_000:]
+    with pytest.raises(RemoteNotFoundError):
+        b"".join(layout("404").iter_range(0))
+    with pytest.raises(Exception):  # noqa: B017
+        b"".join(layout("cut").iter_range(0))
+    response = requests.get(f"{server}/whole", stream=True, timeout=20)
+    with response, pytest.raises(EntryTypeError, match="can be read only once"):
+        ZipLayout([Entry("a", response, size=len(DATA))])

@@ -1,0 +1,132 @@
+"""What the responses for frameworks say to arguments that are not right, and to a framework that is not installed."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support.layouts import BytesLayout, archive
+from tests.support.loops import run
+from zipstream_adapter import Entry, async_stream_zip, stream_zip
+from zipstream_adapter.errors import EntryTypeError, OptionError
+from zipstream_adapter.web.views import Plan, unless_left
+
+DATA = archive()
+FRAMEWORKS = ["aiohttp", "django", "falcon", "flask", "quart", "starlette"]
+
+
+class Request:
+    method, headers = "GET", dict[str, str]()
+
+
+def plan(archive: Any, *, asynchronous: bool = False, filename: Any = "a.zip", **more: Any) -> Plan:
+    ranges, headers = more.pop("ranges", False), more.pop("headers", None)
+    return Plan(Request(), archive, filename, ranges, headers, more, asynchronous=asynchronous)
+
+
+@pytest.mark.parametrize("given", ["photos", b"photos", {"name": "a"}, Entry("a", b""), None, 3])
+def test_something_that_is_no_archive_is_refused(given: Any) -> None:
+    with pytest.raises(EntryTypeError, match=r"is not an archive: give an iterable of entries .*walk of a directory"):
+        plan(given)
+
+
+def test_options_of_an_archive_that_is_made_are_refused() -> None:
+    for made in (BytesLayout(DATA), stream_zip([])):
+        with pytest.raises(OptionError, match=r"^compression: options of an archive that is already made"):
+            plan(made, compression="deflate")
+
+
+def test_a_stream_has_no_ranges() -> None:
+    with pytest.raises(OptionError, match=r"ranges=True: .*give entries or a ZipLayout"):
+        plan(stream_zip([]), ranges=True)
+    assert plan(BytesLayout(DATA), ranges=True).answer().status == 200
+
+
+def test_options_are_checked_before_anything_is_made() -> None:
+    with pytest.raises(TypeError, match="comppression"):
+        plan([], comppression="deflate")
+    with pytest.raises(TypeError, match="workers"):
+        plan([], ranges=True, workers=2)
+    with pytest.raises(OptionError, match="compression"):
+        plan([], ranges=True, compression="gzip")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"filename": "a/b.zip"}, {"headers": {"Content-Length": "1"}}, {"headers": {"X": "a\r\nb"}}]
+)
+def test_fields_are_checked_at_once(wrong: Any) -> None:
+    with pytest.raises(OptionError):
+        plan([], **wrong)
+
+
+def test_a_stream_of_the_other_kind_is_refused() -> None:
+    with pytest.raises(EntryTypeError, match="use abody"):
+        plan(async_stream_zip([])).begin()
+
+    async def main() -> None:
+        with pytest.raises(EntryTypeError, match="use body"):
+            await plan(stream_zip([]), asynchronous=True).begin_async()
+
+    run(main())
+
+
+def test_a_body_that_is_empty_closes_its_archive() -> None:
+    class Head(Request):
+        method = "HEAD"
+
+    made = stream_zip([("a", b"data")])
+    answer, body = Plan(Head(), made, "a.zip", False, None, {}, asynchronous=False).begin()
+    assert (answer.status, list(body)) == (200, [])
+    with pytest.raises(ValueError, match="closed"):
+        made.read()
+
+
+def test_a_chunk_is_waited_for_until_the_client_leaves() -> None:
+    ends: list[str] = []
+
+    async def hangs() -> bytes | None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ends.append("closed")
+        return b""
+
+    async def main() -> None:
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        assert await unless_left(asyncio.sleep(0, b"data"), gone) == b"data"
+        waits = asyncio.ensure_future(unless_left(hangs(), gone))
+        await asyncio.sleep(0.01)
+        waits.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waits
+        assert not gone.done()
+        waits = asyncio.ensure_future(unless_left(hangs(), gone))
+        await asyncio.sleep(0.01)
+        gone.set_result(None)
+        assert await waits is None
+        broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        broken.set_exception(ConnectionError("the connection broke"))
+        with pytest.raises(ConnectionError, match="the connection broke"):
+            await unless_left(hangs(), broken)
+
+    run(main())
+    assert len(ends) >= 2  # of the last one, nothing has to have begun
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_framework_that_is_not_installed_is_named(framework: str) -> None:
+    code = f"import sys; sys.modules[{framework!r}] = None; import zipstream_adapter.web.{framework}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ImportError: zipstream_adapter.web.{framework} needs ")
+    assert last.endswith(f"pip install {framework} 'zipstream-adapter[web]'")
+
+
+def test_the_web_package_imports_no_framework() -> None:
+    code = "import sys, zipstream_adapter.web; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert not {name.partition(".")[0] for name in done.stdout.split()} & set(FRAMEWORKS)

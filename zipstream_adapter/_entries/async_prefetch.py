@@ -1,0 +1,328 @@
+"""Open, read and close each source in a task of its own; with prefetch, another task reads the items of `entries`.
+
+So objects bound to a task, such as cancel scopes, stay in one task, and closing is not cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .._concurrency.cancellation import Waiting, settled, within
+from .._concurrency.offload import StepThreads
+from .._concurrency.patience import NOTHING_YET, PATIENCE, NothingYet
+from .async_source import JOINED, AsyncSource, coroutine_of, is_asynchronous
+from .entry import Entry
+from .files.growing import Cut
+from .prefetch import AHEAD, to_fetch
+from .source import FileFacts, OpenSource
+
+END = object()
+
+
+class FetchedSource:
+    """An entry whose source a task opens, reads (ahead or on demand) and closes."""
+
+    in_memory = False
+    is_at_once = False
+
+    def __init__(
+        self, entry: Entry, read_size: int, threads: StepThreads, ahead: int = AHEAD, *, cuts: bool = False
+    ) -> None:
+        self.item = entry
+        self._cuts = cuts
+        self.cut: Cut | None = None
+        self._ahead = ahead  # bytes to read ahead of demand
+        self._wanted = False  # whether the consumer waits for a chunk
+        self._has_told = False  # whether the consumer was told that no data is available yet
+        self._source: AsyncSource | None = None
+        self.size: int | None = None
+        self.facts: FileFacts | None = None
+        self._read_size = read_size
+        self._threads = threads
+        threads.sources[self] = entry.name
+        self._opened = self._closing = self._is_whole = False
+        self._chunks: deque[bytes] = deque()
+        self._held = 0
+        self._error: Exception | None = None
+        self._waiting: asyncio.Future[None] | None = None  # the consumer waits for a chunk, or the task for demand
+        self._task = asyncio.create_task(self._fetch())
+
+    async def _fetch(self) -> None:
+        try:
+            given: tuple[Any, ...] = ()
+            coroutine = coroutine_of(self.item.source)
+            if coroutine is not None:  # the most common kind needs no more
+                data = await coroutine
+                if type(data) is bytes and len(data) < JOINED:
+                    self._keep_all(data)
+                    return
+                given = (data,)
+            source = await self._open_source(given)
+            try:
+                self.size, self.facts, self.cut, self._opened = source.size, source.facts, source.cut, True
+                self._notify()
+                await self._read_on(source)
+            finally:
+                self._closing = True
+                await self._close_source(source)
+            self._is_whole = True
+        except Exception as exc:
+            self._error = exc
+            self._threads.failed(self.item.name, exc)
+        finally:
+            self._threads.sources.pop(self, None)
+            self._notify()
+
+    def _keep_all(self, data: bytes) -> None:
+        self.size, self._held, self._opened = len(data), len(data), True
+        if data:
+            self._chunks.append(data)
+
+    async def _read_on(self, source: AsyncSource | OpenSource) -> None:
+        while True:
+            while self._held >= self._ahead and not self._wanted:
+                await self._change()
+            chunk = await self._next_of(source)
+            if chunk is None:
+                return
+            if not self._keeps(chunk):
+                await asyncio.sleep(0)  # let other tasks run: the source may never wait
+                continue
+            self._chunks.append(bytes(chunk))
+            self._held += len(self._chunks[-1])
+            self._wanted = False
+            self._notify()
+
+    def _keeps(self, chunk: Any) -> bool:
+        """Whether to keep `chunk`. An empty one (no data yet) is kept only if the consumer waits."""
+        return self._wanted or type(chunk) is not bytes or bool(chunk)
+
+    async def _open_source(self, given: tuple[Any, ...]) -> AsyncSource | OpenSource:
+        if given or is_asynchronous(self.item.source):
+            self._source = AsyncSource(self.item, self._read_size, self._cuts, given)
+            self._source.on_part = self._part_has_come
+            return await self._source.open(self._threads)
+        opened: list[OpenSource] = []
+        try:
+            await self._threads.run(lambda: OpenSource(self.item, self._read_size, cuts=self._cuts), keep=opened.append)
+        except asyncio.CancelledError:
+            for source in opened:
+                await self._close_source(source)
+            raise
+        return opened[0]
+
+    async def _next_of(self, source: AsyncSource | OpenSource) -> Any:
+        if isinstance(source, OpenSource):
+            if source.in_memory:
+                return next(source, None)
+            return await self._threads.run(lambda: next(source, None))
+        return await source.next()
+
+    async def _close_source(self, source: AsyncSource | OpenSource) -> None:
+        if isinstance(source, OpenSource) and source.in_memory:
+            source.close()
+        elif isinstance(source, OpenSource):
+            await self._threads.run(source.close, closing=True)
+        else:
+            await source.close()
+
+    async def open(self) -> FetchedSource | NothingYet:
+        """Wait until the source is opened, as its turn has come. If opening failed, closes it and raises the error."""
+        try:
+            while not self._opened and not self._task.done():
+                if not await self._change(self._patience):
+                    return self._told()
+            self._has_told = False
+            if not self._opened:
+                await self._end()
+            return self
+        except BaseException:
+            await self.close()
+            raise
+
+    async def at_once(self) -> bool:
+        """Whether the source was read to its end, or failed, without waiting."""
+        try:
+            await asyncio.sleep(0)  # let its task run
+        except BaseException:
+            await self.close()
+            raise
+        return self._task.done()
+
+    async def whole(self, is_awaited: Callable[[int], bool]) -> bytes | None:
+        """Return the complete data if the source ended, without an error, with less than is read ahead; else None.
+
+        Stops early if `is_awaited(bytes_read)`. Data read so far stays buffered until the entry's turn.
+        """
+        most = self._ahead
+        try:
+            while not self._task.done() and self._held < most and not (self._held and is_awaited(self._held)):
+                if not await self._change(self._patience):
+                    break
+        except BaseException:
+            await self.close()
+            raise
+        self._ahead = 0
+        # A task that is done without an error may have been cancelled, by the source itself or by others.
+        is_whole = self._task.done() and self._is_whole and self._held < most
+        return b"".join(self._chunks) if is_whole else None
+
+    async def next(self) -> bytes | NothingYet | None:
+        """Return the next chunk; b"" if the source has no data yet; None at the end, when the source is closed."""
+        while not self._chunks and not self._task.done():
+            self._wanted = True
+            self._notify()
+            if not await self._change(self._patience) and not self._chunks:
+                part = self._source.joined() if self._source is not None else b""
+                return part or self._told()
+        self._has_told = False
+        if not self._chunks:
+            await self._end()
+            return None
+        chunk = self._chunks.popleft()
+        self._held -= len(chunk)
+        self._notify()
+        return chunk
+
+    @property
+    def _patience(self) -> float | None:
+        """Seconds after which a waiting consumer is told, once, that no data is available. None: told before."""
+        return None if self._has_told else PATIENCE
+
+    def _told(self) -> NothingYet:
+        self._has_told = True
+        return NOTHING_YET
+
+    @property
+    def is_size_known(self) -> bool:
+        """Whether the source knew its size before it was read."""
+        return self.size is not None
+
+    @property
+    def sizes(self) -> list[int]:
+        """Sizes in bytes of the chunks that were read and not passed on."""
+        return [len(chunk) for chunk in self._chunks]
+
+    def _part_has_come(self) -> None:
+        """Note that the source gave a small chunk and is read on: a consumer that waited long waits again."""
+        if self._has_told:
+            self._has_told = False
+            self._notify()
+
+    @property
+    def has_data(self) -> bool:
+        """Whether a chunk is available."""
+        return bool(self._chunks)
+
+    async def _change(self, patience: float | None = None) -> bool:
+        """Wait for the other side (only one of the two waits at a time). Returns False after `patience` seconds."""
+        self._waiting = asyncio.get_running_loop().create_future()
+        return await within(self._waiting, patience)
+
+    def _notify(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _end(self) -> None:
+        await self._task
+        if self._error is not None:
+            raise self._error
+
+    async def close(self) -> None:
+        """Close the source, once."""
+        # Do not cancel a task that is closing: the source would stay half closed.
+        if not self._closing and not (self._source is not None and self._source.closing):
+            self._task.cancel()
+        stop = await settled(self._task)
+        if stop is not None:
+            raise stop
+
+
+class AsyncPrefetcher:
+    """Calls `pull` for items in a task of its own, and prefetches up to `count` of them before their turn."""
+
+    def __init__(
+        self,
+        pull: Callable[[], Awaitable[Any]],
+        close: Callable[[], Awaitable[Any]],
+        count: int,
+        begin: Callable[[Entry], FetchedSource],
+    ) -> None:
+        self._pull = pull
+        self._close = close
+        self._begin = begin
+        self._fetches = count > 0
+        self._coming: deque[Any] = deque()
+        self._room = count  # items that may be pulled ahead
+        self._for_room: asyncio.Future[None] | None = None
+        self._for_item = Waiting(PATIENCE)
+        self._begun = self._closing = self._has_told = False
+        self._task = asyncio.create_task(self._pull_all())
+
+    async def _pull_all(self) -> None:
+        try:
+            try:
+                while (item := await self._pull()) is not END:
+                    entry = to_fetch(item) if self._fetches else None
+                    self._put(item if entry is None else self._begin(entry))
+                    self._room -= 1
+                    if self._room < 0:
+                        self._for_room = asyncio.get_running_loop().create_future()
+                        await self._for_room
+            finally:
+                self._closing = True
+                await self._close()
+        except BaseException as exc:
+            self._put(_Failed(exc))  # also a CancelledError from elsewhere: it is not the end of the items
+            if not isinstance(exc, Exception):
+                raise
+        else:
+            self._put(END)
+
+    def _put(self, item: Any) -> None:
+        self._coming.append(item)
+        self._for_item.wake()
+
+    async def next(self) -> Any:
+        """Return the next item; `END` after the last; `NOTHING_YET`, once, if it takes long."""
+        if not self._has_told:
+            if self._begun:  # the item before was used
+                self._room += 1
+                if self._for_room is not None and not self._for_room.done():
+                    self._for_room.set_result(None)
+            self._begun = True
+        while not self._coming:
+            if not await self._for_item.wait(patient=self._has_told):
+                self._has_told = True
+                return NOTHING_YET
+        self._has_told = False
+        item = self._coming.popleft()
+        if isinstance(item, _Failed):
+            raise item.error
+        return item
+
+    async def close(self) -> None:
+        """Close the items that have not had their turn, and their iterator."""
+        self._for_item.close()
+        if not self._closing:
+            self._task.cancel()
+        stop: BaseException | None = await settled(self._task)
+        coming, self._coming = self._coming, deque()
+        for item in coming:
+            if isinstance(item, FetchedSource):
+                try:
+                    await item.close()
+                except asyncio.CancelledError as exc:
+                    stop = exc
+            elif isinstance(item, _Failed) and isinstance(item.error, Exception):
+                stop = stop or item.error
+        if stop is not None:
+            raise stop
+
+
+class _Failed:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error

@@ -1,0 +1,88 @@
+"""The driver of a synchronous stream. It runs each request at once, in the consumer's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from .._concurrency.patience import NOTHING_YET
+from .._entries.source import OpenSource
+from .producer import Producer
+from .requests import (
+    Call,
+    Check,
+    Close,
+    CloseItems,
+    ConsumerGone,
+    Items,
+    LetGo,
+    Open,
+    Peek,
+    PeekAtOnce,
+    PeekOn,
+    Read,
+    Report,
+    Take,
+    Work,
+)
+
+
+def run(producer: Producer) -> Generator[bytes, None, None]:
+    """Run the steps of `producer`; yield the archive's bytes."""
+    held, answers, steps = producer.held, _answers(producer), producer.steps()
+    held.is_begun, is_gone = True, False
+    try:
+        out = next(steps)
+        while True:
+            if type(out) is bytes:
+                try:
+                    yield out
+                except GeneratorExit:
+                    is_gone = True
+                out = steps.throw(ConsumerGone()) if is_gone else next(steps)
+                continue
+            try:
+                answer = answers[type(out)](out)
+            except BaseException as exc:
+                out = steps.throw(exc)
+            else:
+                out = steps.send(answer)
+    except (StopIteration, ConsumerGone):
+        pass
+    finally:
+        try:
+            steps.close()  # unless they have ended: an interrupt has ended this loop
+        finally:
+            held.let_go()
+
+
+def _answers(producer: Producer) -> dict[type, Callable[[Any], Any]]:
+    """Return the function that runs each kind of request."""
+    held, chunk_size, cuts = producer.held, producer.archive.sink.chunk_size, producer.cuts
+    prefetch, on_progress, is_awaited = producer.options.prefetch, producer.options.on_progress, producer.is_awaited
+
+    def peek(source: Peek) -> Any:
+        held.source = source
+        return source, source.peek(source.limit, is_awaited)
+
+    def report(request: Report) -> None:
+        assert on_progress is not None
+        for progress in request.progress:
+            on_progress(progress)
+
+    return {
+        Items: lambda _: (held.items(producer.entries, prefetch, chunk_size, cuts), False),
+        CloseItems: lambda _: held.let_go_of_items(),
+        Open: lambda request: OpenSource(request.entry, chunk_size, cuts=cuts, closing=held.new_source()),
+        Take: lambda request: request.source.open(),
+        Peek: peek,
+        PeekAtOnce: lambda request: (request.source, NOTHING_YET),
+        PeekOn: lambda request: peek(request.source),
+        Read: lambda request: (request.source, False),
+        Close: lambda request: request.source.close(),
+        Call: lambda request: request.function(),
+        Check: lambda request: request.function(*request.arguments),
+        Report: report,
+        Work: lambda _: None,
+        LetGo: lambda _: held.let_go(),
+    }

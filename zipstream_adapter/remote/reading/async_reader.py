@@ -1,0 +1,244 @@
+"""Open remote archives and stream their members on an event loop, without blocking it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile, ZipInfo
+
+from ..._checks import typed_repr
+from ..._compression.decoders import Decoder
+from ..._concurrency.cancellation import check_loop, settled
+from ..._concurrency.offload import StepThreads, on_thread
+from ..._format.end_records import SUFFIX, check_directory, not_an_archive
+from ...errors import BadArchiveError, EntryError, EntryTypeError
+from ..objects import RemoteObject
+from ..waiting import PATIENCE_S, Waiting
+from .parts import PartWindow
+from .read_ahead import Extent
+from .stored_member import header_size
+from .zip_file import PART_SIZE, ArchiveOpener, RemoteMembers, RemoteZipFile, check_readable
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from typing_extensions import Buffer
+
+    from ..store_options import ArchiveOptions, StoreOptions
+
+# Most bytes to decompress, and to check if stored, on the event loop: a thread hop costs more.
+_LOOP_MAX_BYTES, _LOOP_MAX_STORED_BYTES = 1 << 14, 1 << 19
+
+
+async def open_remote_async(
+    url: str | Callable[[int, int], Buffer],
+    *,
+    window: int = 4,
+    part_size: int = PART_SIZE,
+    store: Any = None,
+    size: int | None = None,
+    suffix_size: int = SUFFIX,
+    patience: float = PATIENCE_S,
+    deadline: float | None = None,
+    **store_options: Unpack[StoreOptions],
+) -> ZipFile:
+    """Like `open_remote`, on an event loop. Requests do not block the loop; a thread parses the central directory.
+
+    The returned ZipFile is an ordinary one: read it on threads, or with `member_stream`. `Entry.copy` accepts it, also
+    for `async_stream_zip`. A `fetch` function is called on threads.
+
+    Raises: as `open_remote`.
+    """
+    check_loop()
+    waiting = Waiting.checked(patience, deadline)
+    archive: ArchiveOpener = await on_thread(
+        lambda: ArchiveOpener(url, window, part_size, store, size, suffix_size, waiting, store_options),
+        "opening an archive",
+    )
+    source = archive.source
+    tail = await source.atail(suffix_size)
+    end = archive.find_end(tail)
+    if end is None:
+        head = [chunk async for chunk in source.achunks(0, min(4, source.size))]
+        raise not_an_archive(b"".join(head), tail, source.where)
+    missing = archive.missing(end, tail)
+    if missing is not None:
+        parts: list[bytes] = []
+        async with aclosing(source.achunks(*missing)) as chunks:
+            async for chunk in chunks:
+                if not parts:
+                    check_directory(chunk, source.where, end)
+                parts.append(chunk)
+        tail = b"".join([*parts, tail])
+    opened: ZipFile = await on_thread(lambda: archive.build(end, tail), "opening an archive")
+    return opened
+
+
+async def member_stream(
+    archive: ZipFile | str | Callable[[int, int], Buffer],
+    member: str | ZipInfo,
+    **options: Unpack[ArchiveOptions],
+) -> AsyncGenerator[bytes, None]:
+    """Yield the decompressed data of a member on the event loop, in chunks of up to 1 MiB, as they arrive.
+
+    Nothing is fetched before it is needed, except the parts that `window` allows. Each member takes one request, or one
+    for each part; only `ZipFile.open` fetches several small members together. The last chunk is held back until size
+    and CRC-32 have been verified. Close the generator if it is not iterated to its end (`contextlib.aclosing`): closing
+    and cancellation end running requests.
+
+    Args:
+        archive: the return value of `open_remote_async` or `open_remote`, which stays open; or their first argument,
+            with their `options`: that archive is opened, and closed at the end.
+        member: name of the member, or its ZipInfo. Methods other than stored, deflate, bzip2, lzma and zstd (extra
+            ``zstd``) are rejected.
+        options: keyword arguments of `open_remote_async`; not for an open archive.
+
+    Raises: as `open_remote`; EntryError if the member does not exist; EncryptedMemberError if it is encrypted.
+    """
+    if isinstance(archive, ZipFile):
+        if options:
+            raise EntryTypeError(
+                f"{next(iter(options))}=: the archive is open already: give its options to open_remote_async"
+            )
+        chunks = _member_data(archive, member)
+    else:
+        opened = await open_remote_async(archive, **options)
+        chunks = _member_data(opened, member, close=True)
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield chunk
+
+
+async def _member_data(archive: ZipFile, member: Any, *, close: bool = False) -> AsyncGenerator[bytes, None]:
+    threads = StepThreads("closing a remote member")
+    threads.begin()
+    try:
+        remote, info = _resolve_member(archive, member)
+        extents = await threads.run(lambda: remote.extents)
+        decoder = Decoder(info, f"{remote.source.where}: member {info.filename!r}")
+        held = b""
+        async with aclosing(_compressed(remote, extents.of(info), info)) as chunks:
+            async for chunk in chunks:
+                decoder.feed(chunk)
+                on_loop = decoder.pending <= (_LOOP_MAX_STORED_BYTES if decoder.is_stored else _LOOP_MAX_BYTES)
+                while data := decoder.take() if on_loop else await threads.run(decoder.take):
+                    if held:
+                        yield held
+                    held = data
+        decoder.check()
+        if held:
+            yield held
+    finally:
+        threads.close()
+        if close:
+            archive.close()
+
+
+def _resolve_member(archive: ZipFile, member: Any) -> tuple[RemoteMembers, ZipInfo]:
+    if not isinstance(archive, RemoteZipFile):
+        raise EntryTypeError(
+            f"archive={typed_repr(archive)}: give the return value of open_remote or open_remote_async"
+        )
+    if archive.remote is None:
+        raise ValueError(f"{archive.filename} has been closed")
+    if not isinstance(member, str | ZipInfo):
+        raise EntryTypeError(f"member={typed_repr(member)}: give the name of a member, or its ZipInfo")
+    where = archive.remote.source.where
+    try:
+        info = archive.getinfo(member) if isinstance(member, str) else member
+    except KeyError:
+        raise EntryError(f"no member {member!r} in {where}") from None
+    check_readable(info, where, has_password=False)
+    return archive.remote, info
+
+
+async def _compressed(remote: RemoteMembers, extent: Extent, info: ZipInfo) -> AsyncGenerator[bytes, None]:
+    """Yield the compressed data of the member."""
+    label = f"{remote.source.where}: member {info.filename!r}"
+    head, left = b"", -1
+    for start, stop in ((extent.start, extent.stop), (extent.stop, extent.limit)):
+        if left == 0 or start >= stop:
+            break
+        stop = stop if left < 0 else min(stop, start + left)
+        async with aclosing(_ranges(remote, start, stop)) as chunks:
+            async for chunk in chunks:
+                if left < 0:
+                    head += chunk
+                    skipped = header_size(head, info, label)
+                    if skipped is None:
+                        continue
+                    chunk, left = head[skipped:], info.compress_size
+                chunk = chunk[:left]
+                left -= len(chunk)
+                if chunk:
+                    yield chunk
+                if not left:
+                    return
+    if left:
+        raise BadArchiveError(f"{label} cannot be read: its data runs into the next member or the central directory")
+
+
+def _ranges(remote: RemoteMembers, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+    if remote.window < 2 or stop - start <= remote.part_size:
+        return remote.source.achunks(start, stop)
+    return _windowed(remote.source, start, stop, remote.window, remote.part_size)
+
+
+async def _windowed(
+    source: RemoteObject, start: int, stop: int, window: int, part_size: int
+) -> AsyncGenerator[bytes, None]:
+    """Like `parts.windowed`, with tasks instead of threads."""
+    ahead = PartWindow(start, stop, window, part_size, partial(_TaskPart, source))
+    try:
+        while True:
+            ahead.make_parts()
+            if not ahead.parts:
+                return
+            chunk = await ahead.parts[0].take()
+            ahead.note_taken(chunk)
+            if chunk:
+                yield chunk
+    finally:
+        for part in ahead.parts:
+            part.task.cancel()
+        cancelled = [await settled(part.task) for part in ahead.parts]
+        for error in filter(None, cancelled):
+            raise error
+
+
+class _TaskPart:
+    """Bytes `start` to `stop` of an object, fetched by a task."""
+
+    def __init__(self, source: RemoteObject, start: int, stop: int) -> None:
+        import asyncio
+
+        self._chunks: deque[bytes] = deque()
+        self._moved = asyncio.Event()
+        self.task = asyncio.ensure_future(self._run(source.achunks(start, stop)))
+
+    async def _run(self, chunks: AsyncGenerator[bytes, None]) -> None:
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    self._chunks.append(chunk)
+                    self._moved.set()
+        finally:
+            self._moved.set()
+
+    async def take(self) -> bytes:
+        """Return the next bytes; b"" at the end."""
+        while not self._chunks:
+            if self.task.done():
+                await self.task
+                return b""
+            self._moved.clear()
+            if not self._chunks:
+                await self._moved.wait()
+            if not self._chunks:  # the data has ended; the task is about to
+                stop = await settled(self.task)
+                if stop is not None:
+                    raise stop
+        return self._chunks.popleft()
