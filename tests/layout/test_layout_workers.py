@@ -96,7 +96,7 @@ def test_workers_get_some_hundred_bytes_a_member(tmp_path: Path) -> None:
 
 def test_no_more_is_submitted_than_that(entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zipstream_adapter._layout.shares._MOST_MEMBERS", 1)
-    with Recording(8) as workers:
+    with Recording(8, together=3) as workers:
         ZipLayout(entries).find_checksums(workers, max_concurrency=3)
     assert workers.most == 3
 

@@ -435,6 +435,6 @@ def test_no_more_is_submitted_than_that() -> None:
         time.sleep(0.01)
         return [b"data"]
 
-    with Recording(8) as workers:
+    with Recording(8, together=2) as workers:
         compress_parts(entries(), workers, max_concurrency=2).close()
     assert workers.most == 2

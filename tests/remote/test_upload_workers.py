@@ -144,7 +144,7 @@ def test_what_cannot_be_aborted_is_told_of(bucket: Bucket, tree: Path) -> None:
 
 
 def test_no_more_parts_are_handed_over_than_that(bucket: Bucket, tree: Path) -> None:
-    with Recording(8) as workers:
+    with Recording(8, together=2) as workers:
         upload_parts(bucket.store(), "a.zip", ZipLayout(walk(tree)), workers, part_size=PART, max_concurrency=2)
     assert workers.most == 2
 

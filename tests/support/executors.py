@@ -33,20 +33,31 @@ class BoomError(Exception):
 
 
 class Recording(ThreadPoolExecutor):
-    """Threads that keep their futures. `job(number, work)` is what they do for each piece of work, where given."""
+    """Threads that keep their futures. `job(number, work)` does each piece of work, if given.
 
-    def __init__(self, threads: int, job: Job | None = None) -> None:
+    No work begins before `together` pieces are submitted, so that `most` does not depend on the threads' speed.
+    """
+
+    def __init__(self, threads: int, job: Job | None = None, *, together: int = 1) -> None:
         super().__init__(threads)
         self.futures: list[Future[Any]] = []
         self.most = 0  # that were not done at a time
-        self._job = job
+        self._job = job or (lambda number, work: work())
+        self._together = together
+        self._begin = threading.Event()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        work = partial(fn, *args, **kwargs)
-        future = super().submit(work if self._job is None else partial(self._job, len(self.futures), work))
+        future = super().submit(self._work, len(self.futures), partial(fn, *args, **kwargs))
         self.futures.append(future)
         self.most = max(self.most, sum(not each.done() for each in self.futures))
+        if len(self.futures) >= self._together:
+            self._begin.set()
         return future
+
+    def _work(self, number: int, work: Callable[[], T]) -> T:
+        assert self._begin.wait(60), f"fewer than {self._together} pieces of work were submitted"
+        result: T = self._job(number, work)
+        return result
 
     def occupy(self, until: threading.Event) -> None:
         """Give every thread something else to do; off the record."""
