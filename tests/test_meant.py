@@ -145,3 +145,12 @@ def test_streams_show_what_they_are_of_and_how_far_they_are(tmp_path: Path) -> N
     assert repr(failed) == "<ZipStream of a list_iterator: failed after 0 bytes>"
     assert repr(async_stream_zip([("a", b"")])) == "<AsyncZipStream of 1 entry: not begun>"
     assert repr(ZipLayout([("a", b"")])) == "<ZipLayout of 1 member, 118 bytes>"
+
+
+@pytest.mark.parametrize("call", [stream_zip, async_stream_zip, ZipLayout])
+@pytest.mark.parametrize("second", [b"data", bytearray(b"data"), [b"data"], None, lambda: b""])
+def test_a_pair_in_place_of_a_list_is_named(call: Callable[[Any], Any], second: Any) -> None:
+    with pytest.raises(
+        EntryTypeError, match=r"entries=\('a', .* is one pair, not an iterable of entries: put it in a list"
+    ):
+        call(("a", second))

@@ -27,6 +27,8 @@ def check_entries(entries: Iterable[Any]) -> Iterable[Any]:
             f"entries={typed_repr(entries)} is one thing, not an iterable of entries: give a list such as "
             "[('name', data)], or walk(path) for a directory"
         )
+    if type(entries) is tuple and len(entries) == 2 and isinstance(entries[0], str) and not _is_entry_like(entries[1]):
+        raise EntryTypeError(f"entries={typed_repr(entries)} is one pair, not an iterable of entries: put it in a list")
     if isinstance(entries, AsyncIterable) and not isinstance(entries, Iterable):
         raise EntryTypeError(f"entries={typed_repr(entries)} is asynchronous: give a list, or use async_stream_zip")
     if not isinstance(entries, Iterable):
@@ -34,6 +36,10 @@ def check_entries(entries: Iterable[Any]) -> Iterable[Any]:
             f"entries={typed_repr(entries)} cannot be iterated over: give a list or a generator of entries"
         )
     return entries
+
+
+def _is_entry_like(item: Any) -> bool:
+    return isinstance(item, str | os.PathLike | Entry | Mapping | tuple)
 
 
 def read_total(entries: Iterable[Any]) -> int | None:
