@@ -23,8 +23,9 @@ from ..waiting import PATIENCE_S, Waiting, call_within
 from .directory import ArchiveFile, parse_directory
 from .member_file import MemberFile
 from .parts import Windowed, range_threads
-from .read_ahead import TINY_MEMBER_BYTES, Extents, ReadAhead
-from .stored_member import BytesFile, open_in_memory, open_stored
+from .read_ahead import TINY_MEMBER_BYTES, Extent, Extents, ReadAhead
+from .seekable_member import SeekableMember, index_range, may_seek
+from .stored_member import BUFFER_SIZE, BytesFile, open_in_memory, open_stored
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -252,6 +253,14 @@ class RemoteMembers:
             self._files.add(file)
         return file
 
+    def open_range(self, start: int, stop: int) -> MemberFile:
+        """Return the bytes of a range, such as that of an index, as a file that stands at `start`."""
+        file = MemberFile(Extent(start, stop, stop), partial(_chunks, self), None, None)
+        file.deadline = self.source.waiting.deadline
+        with self._lock:
+            self._files.add(file)
+        return file
+
     def read_at(self, at: int, size: int) -> bytes:
         """Return up to `size` bytes from offset `at` on. Not thread-safe: zipfile holds its lock meanwhile."""
         extent = self.extents.around(at)
@@ -328,20 +337,21 @@ class RemoteZipFile(ZipFile):
         view = ZipFile.__new__(ZipFile)
         vars(view).update(
             {key: value for key, value in vars(self).items() if key != "remote"},
-            fp=file, _lock=threading.RLock(), _fileRefCnt=0, _filePassed=0,
+            fp=None, _lock=threading.RLock(), _fileRefCnt=0, _filePassed=0,
         )  # fmt: skip
         try:
+            label = f"{where}: member {info.filename!r}"
             if info.compress_type == ZIP_STORED and not info.flag_bits & ENCRYPTED_FLAG:
-                return open_stored(file, info, f"{where}: member {info.filename!r}")
-            return ZipFile.open(view, info, pwd=pwd)
-        except Exception as exc:
+                return open_stored(file, info, label)
+            if not may_seek(info, file):
+                return _open_as_zipfile(view, file, info, pwd, label)
+            vars(view)["_filePassed"] = 1  # the SeekableMember closes the file
+            plain = partial(_open_as_zipfile, view, file, info, pwd, label)
+            tail = partial(self.remote.open_range, *(index_range(info, file.limit) or (0, 0)))
+            return io.BufferedReader(SeekableMember(file, info, plain, tail, label), BUFFER_SIZE)
+        except Exception:
             file.close()
-            kind = next((ours for theirs, ours in _ERROR_MAP if type(exc) is theirs), None)
-            if kind is None:
-                raise
-            raise kind(f"{where}: member {info.filename!r} cannot be read: {exc}") from exc
-        finally:
-            view.fp = None  # the returned member closes the file; the view must not
+            raise
 
     def read(self, name: str | ZipInfo, pwd: bytes | None = None) -> bytes:
         """Like `zipfile.ZipFile.read`: one call, to which ``deadline=`` applies as a whole."""
@@ -358,6 +368,19 @@ class RemoteZipFile(ZipFile):
         if isinstance(self.fp, ArchiveFile):
             self.fp.detach()
         self.fp = None
+
+
+def _open_as_zipfile(view: ZipFile, file: MemberFile, info: ZipInfo, pwd: bytes | None, label: str) -> IO[bytes]:
+    view.fp = cast("Any", file)
+    try:
+        return ZipFile.open(view, info, pwd=pwd)
+    except Exception as exc:
+        kind = next((ours for theirs, ours in _ERROR_MAP if type(exc) is theirs), None)
+        if kind is None:
+            raise
+        raise kind(f"{label} cannot be read: {exc}") from exc
+    finally:
+        view.fp = None  # the returned member closes the file; the view must not
 
 
 class Opening(NamedTuple):
