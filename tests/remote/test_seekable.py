@@ -6,6 +6,7 @@ import asyncio
 import io
 import random
 import zipfile
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -122,7 +123,7 @@ def test_a_long_read_after_a_seek_goes_on_in_large_requests() -> None:
 
 # What comes.
 
-ARCHIVES = {
+ARCHIVES: dict[str, Callable[[], bytes]] = {
     "stream": lambda: made(),
     "complete header": lambda: made(lookahead=1 << 23),
     "larger chunks": lambda: made(seekable=7 * CHUNK),
