@@ -67,6 +67,12 @@ def open_remote(
     Members up to 1 MiB opened in archive order are read ahead from the third on: up to twice what was read so far (at
     least 256 KiB) per request. Nothing else is fetched unread.
 
+    A member can be read from any place. If it is stored, that takes one request. If it is deflated, a seek of more than
+    1 MiB fetches its index (SOZip; see `stream_zip`), if there is room for one behind it: one request, of 8 bytes for
+    each chunk, which are held in memory. From then on, each read fetches its own chunks, at least 64 KiB. The CRC-32 is
+    compared if all is read from beginning to end; of a part, only the sizes of its chunks. Without a valid index,
+    everything before the place is fetched and decompressed.
+
     Requests that cannot be sent, or are answered by 429 or a 5xx but 501, are repeated for `patience` seconds (or as
     `store` and ``retry_config`` say), with pauses that double from 0.1 s to 15 s, of which up to half is left out at
     random. A ``Retry-After`` of an ``http(s)://`` server is obeyed; obstore does not report that of a bucket. A body
