@@ -266,3 +266,19 @@ def test_help_fits_a_terminal_and_has_examples(place: Path, command: str) -> Non
     assert [line for line in lines if len(line) > 80] == []
     assert "examples:" in lines
     assert any(line.startswith(f"  zipstream-adapter {command or 'photos'}") for line in lines) or command == "create"
+
+
+def test_seekable_members_have_an_index_that_only_readers_of_a_pipe_see(place: Path) -> None:
+    (place / "long.txt").write_bytes(b"0123456789abcde\n" * (1 << 16))
+    _, archive, said = run(place, "--seekable", "long.txt", "tree/a.txt")
+    assert said == ""
+    assert set(members(archive)) == {"long.txt", "a.txt"}
+    assert archive.count(b".sozip.idx") == archive.count(b".long.txt.sozip.idx") == 1
+
+
+@pytest.mark.parametrize("option", ["--compression=bzip2", "-0", "--level=0"])
+def test_only_deflated_members_are_seekable(place: Path, option: str) -> None:
+    status, archive, said = run(place, "--seekable", option, "tree")
+    assert status == 1
+    assert archive == b""
+    assert "--seekable: " in said

@@ -241,6 +241,8 @@ def options(level: int | None, password: str | bytes, executor: ThreadPoolExecut
     ZipStream([], on_error=lambda entry, error: None, on_progress=lambda progress: None)
     async_stream_zip([], on_error=note_on_loop, on_progress=show_on_loop, compression="auto")
     AsyncZipStream([], on_error=note, on_progress=print)
+    stream_zip([Entry("a.txt", b"data", seekable=False)], compression="deflate", seekable=1 << 16)
+    walk("photos", seekable=True)
     ZipLayout([], compression="deflate", level=0, checksums=cache, comment=b"text", duplicates="allow")
     chosen: dict[str, Any] = {"compression": "deflate"}
     stream_zip([], **chosen)

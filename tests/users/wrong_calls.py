@@ -99,6 +99,7 @@ def values_of_options() -> None:
     ZipLayout(ENTRIES, duplicates="skip")  # type: ignore[arg-type]
     AsyncZipStream(ENTRIES, grown="ignore")  # type: ignore[arg-type]
     ZipStream(ENTRIES, engine="zlib_ng")  # type: ignore[arg-type]
+    stream_zip(ENTRIES, seekable="yes")  # type: ignore[arg-type]
     wsgi_app(lambda request: ENTRIES, names="safe")  # type: ignore[arg-type]
     stream_zip(ENTRIES, comment="text")  # type: ignore[arg-type]
     ZipStream(ENTRIES, level="9")  # type: ignore[arg-type]

@@ -89,6 +89,15 @@ class BlockDeflate(Codec):
         self._is_begun, self._least = True, BLOCK
         self._dictionary = block[-WINDOW:]
 
+    def begin_with(self, block: bytes, coded: bytes) -> bytes:
+        """Add `block`, a full block, which the caller has compressed to `coded`. Returns the output."""
+        self.follow(block)
+        return coded
+
+    def whole(self, data: bytes, coded: bytes) -> bytes:
+        """Return the output for a member with `data`, which the caller has compressed to `coded`."""
+        return coded
+
     def close(self) -> None:
         self._blocks.close()
 

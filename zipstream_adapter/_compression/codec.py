@@ -9,6 +9,8 @@ from zipfile import ZIP_STORED
 from .._buffers import close_of
 
 if TYPE_CHECKING:
+    from array import array
+
     from typing_extensions import Buffer
 
 # Bytes of data that a codec takes at a time, unless it says otherwise.
@@ -63,6 +65,10 @@ class Codec(ABC):
     def successor(self) -> Codec:
         """The codec to continue with once `method` is decided."""
         return self
+
+    def chunk_offsets(self) -> array[int] | None:
+        """Offsets, in the whole output, of the chunks but the first of a seekable member; None if it is not."""
+        return None
 
     def close(self) -> None:  # noqa: B027 - most have nothing to release
         """Cancel the work in progress and release the memory it holds."""

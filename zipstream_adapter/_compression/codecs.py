@@ -11,6 +11,7 @@ from .._buffers import LARGEST_PIECE
 from .._concurrency.ordered import InOrder, Workers
 from ..errors import OptionError
 from .block_deflate import BLOCK, BlockDeflate, whole_limit
+from .chunk_deflate import ChunkDeflate
 from .codec import COMPRESSION_EFFORT, Codec, ObjectCodec, StoredCodec
 from .encryption import ENCRYPTION_STEP, OVERHEAD, Encryptor, Keys, Salt
 from .engines import WHOLE, Engine, Engines, check_engine, choose_engines, deflate_block
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from typing_extensions import Buffer
+
+    from .._format.sozip import Seeking
 
 # Under "auto", a member is deflated if that saves at least one byte in this many of its first block.
 _WORTH = 20
@@ -53,15 +56,25 @@ class CodecFactory:
         self._keys = Keys(self._workers, salt)
 
     def coder(
-        self, method: int, level: int | None, *, raw: bool = False, password: bytes | None = None, lookahead: int = 0
+        self,
+        method: int,
+        level: int | None,
+        *,
+        raw: bool = False,
+        password: bytes | None = None,
+        lookahead: int = 0,
+        seeking: Seeking | None = None,
     ) -> Codec:
         """A new codec for one member.
 
         raw: whether its data is already compressed by `method`.
         lookahead: bytes of data after which UNCOMPRESSED decides on a method.
+        seeking: how it is made seekable, if it is deflated.
         """
         if method == UNCOMPRESSED:
             inner: Codec = StoreOrFrame(lookahead)
+        elif seeking is not None and method in (ZIP_DEFLATED, AUTO):
+            inner = self._chunked(method, level, seeking)
         else:
             inner = StoredCodec(method) if raw else self.compressor(method, level)
         return inner if password is None else Encrypted(inner, Encryptor(partial(self._keys.next, password)))
@@ -79,6 +92,12 @@ class CodecFactory:
             return ObjectCodec(method, make_compressor(method, level))
         engines = self._engines(level)
         deflate = BlockDeflate(engines, self._workers)
+        return deflate if method == ZIP_DEFLATED else StoreOrDeflate(engines, deflate)
+
+    def _chunked(self, method: int, level: int | None, seeking: Seeking) -> Codec:
+        check_level(method, level)
+        engines = self._engines(level)
+        deflate = ChunkDeflate(engines, self._workers, seeking)
         return deflate if method == ZIP_DEFLATED else StoreOrDeflate(engines, deflate)
 
     def small(self, method: int, level: int | None) -> Callable[[list[bytes]], list[Coded]] | None:
@@ -146,7 +165,7 @@ class StoreOrDeflate(Codec):
 
     step = LARGEST_PIECE
 
-    def __init__(self, engines: Engines, deflate: BlockDeflate) -> None:
+    def __init__(self, engines: Engines, deflate: BlockDeflate | ChunkDeflate) -> None:
         self._engines = engines
         self._deflate = deflate
         self._limit = whole_limit(engines)
@@ -165,12 +184,12 @@ class StoreOrDeflate(Codec):
             self.method = ZIP_STORED
             return joined
         self.method = ZIP_DEFLATED
-        self._deflate.follow(block)
-        return first + self._deflate.compress(joined[BLOCK:])
+        return self._deflate.begin_with(block, first) + self._deflate.compress(joined[BLOCK:])
 
     def flush(self) -> bytes:
-        self.method, out = _whole(self._engines, AUTO, b"".join(self._parts))
-        return out
+        data = b"".join(self._parts)
+        self.method, out = _whole(self._engines, AUTO, data)
+        return self._deflate.whole(data, out) if self.method == ZIP_DEFLATED else out
 
     def effort(self, size: int | None) -> int:
         total = self._size + (size or 0)

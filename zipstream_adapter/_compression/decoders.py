@@ -83,6 +83,17 @@ class Decoder:
             )
 
 
+def inflate_chunk(coded: bytes, size: int, *, is_last: bool) -> bytes | None:
+    """Return the data of a chunk of a seekable member. None unless it has `size` bytes, and ends as it should."""
+    raw = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        data = raw.decompress(coded, size + 1)
+    except zlib.error:
+        return None
+    is_whole = len(data) == size and not raw.unconsumed_tail and not raw.unused_data
+    return data if is_whole and raw.eof is is_last else None
+
+
 class _Stored:
     def __init__(self) -> None:
         self._data = memoryview(b"")

@@ -30,6 +30,8 @@ WHOLE = 1 << 19
 # Bytes below which zlib-ng is faster than libdeflate, which allocates its memory anew for each member.
 LEAST_WHOLE = 1 << 12
 
+# A stored block of no data that begins on a byte boundary (RFC 1951 section 3.2.4).
+_EMPTY_BLOCK = b"\0\0\0\xff\xff"
 _LIBDEFLATE = "libdeflate"
 _MODULES = {"zlib": "zlib", "zlib-ng": "zlib_ng.zlib_ng", "isal": "isal.isal_zlib", _LIBDEFLATE: "deflate"}
 
@@ -142,6 +144,20 @@ def deflate_block(engine: str, level: int, data: Buffer, dictionary: bytes, last
     out: bytes = compressor.compress(data)
     out += compressor.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
     return out
+
+
+def deflate_chunks(engine: str, level: int, data: bytes, chunk: int, last: bool) -> list[bytes]:
+    """Compress each `chunk` bytes of `data` so that they can be inflated without those before them.
+
+    The arguments are those of `deflate_block`. All but a `last` chunk end in two empty stored blocks: SOZip requires a
+    Z_FULL_FLUSH after a Z_SYNC_FLUSH, and readers take the second one, which begins on a byte boundary, for the end.
+    """
+    chunks = []
+    for at in range(0, len(data), chunk):
+        ends = last and at + chunk >= len(data)
+        coded = deflate_block(engine, level, data[at : at + chunk], b"", ends)
+        chunks.append(coded if ends else coded + _EMPTY_BLOCK)
+    return chunks
 
 
 @cache

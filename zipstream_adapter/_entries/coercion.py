@@ -28,6 +28,7 @@ _OPTION_KEYS = (
     "zip64",
     "password",
     "grown",
+    "seekable",
 )
 
 _KEYS = ("name", *_SOURCE_KEYS, *_OPTION_KEYS)

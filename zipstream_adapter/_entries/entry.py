@@ -27,6 +27,8 @@ from .validation import (
     check_grown,
     check_mode,
     check_password,
+    check_seekable,
+    check_seekable_coding,
     check_whole,
     check_zip64,
 )
@@ -87,6 +89,8 @@ class Entry:
         password: encrypts the member's data (see `stream_zip`). False: no encryption. Default: the archive's.
         grown: "error" or "cut", for a file that grows while it is read (see `stream_zip`). Default: the archive's. With
             "cut" and a declared `size`, the first `size` bytes are taken. A `ZipLayout` refuses a file that has grown.
+        seekable: True, or the bytes of a chunk, gives a deflated member of more than a chunk an index by which readers
+            seek in it (see `stream_zip`). False: none. Default: the archive's.
 
     If the first member of an archive is named ``mimetype`` and stored, it has no extra fields for dates and owners,
     and a complete local file header (for up to 64 KiB of data, or the lookahead), as EPUB and ODF require.
@@ -100,7 +104,7 @@ class Entry:
     __signature__ = _Signature()
     __slots__ = (  # noqa: RUF023, in the order of the arguments
         "name", "source", "size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64",
-        "password", "grown",
+        "password", "grown", "seekable",
     )  # fmt: skip
 
     name: str
@@ -116,6 +120,7 @@ class Entry:
     zip64: bool | None
     password: bytes | Literal[False] | None
     grown: GrownPolicy | None
+    seekable: int | None
 
     _fields: ClassVar[tuple[str, ...]] = __slots__
 
@@ -135,6 +140,7 @@ class Entry:
         zip64: bool | None = None,
         password: str | bytes | Literal[False] | None = None,
         grown: GrownPolicy | None = None,
+        seekable: bool | int | None = None,
         **unknown: Never,
     ) -> None:
         if unknown:
@@ -163,6 +169,9 @@ class Entry:
             _set_zip64(self, None if zip64 is None else check_zip64(zip64))
             _set_password(self, None if password is None else password is not False and check_password(password))
             _set_grown(self, None if grown is None else check_grown(grown))
+            _set_seekable(self, None if seekable is None else check_seekable(seekable))
+            if seekable:
+                check_seekable_coding(self.seekable or 0, method, level, is_encrypted=bool(password))
         except ZipStreamError as exc:
             raise type(exc)(f"entry {name!r}: {exc}") from exc.__cause__
 
@@ -423,7 +432,7 @@ class PlainEntry(Entry):
 
     __slots__ = ()
 
-    size = crc32 = modified = mode = compression = level = zip64 = password = grown = None
+    size = crc32 = modified = mode = compression = level = zip64 = password = grown = seekable = None
     comment = extra = b""
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
@@ -434,7 +443,7 @@ _new = object.__new__
 # The setters of the slots: an Entry is frozen, and object.__setattr__ looks up the slot each time.
 (
     _set_name, _set_source, _set_size, _set_crc32, _set_modified, _set_mode, _set_compression, _set_level, _set_comment,
-    _set_extra, _set_zip64, _set_password, _set_grown,
+    _set_extra, _set_zip64, _set_password, _set_grown, _set_seekable,
 ) = (getattr(Entry, field).__set__ for field in Entry._fields)  # fmt: skip
 
 
@@ -458,7 +467,7 @@ def is_plain(entry: Entry) -> bool:
     """Whether, besides name and source, only a date and a file's mode of `entry` affect the archive's bytes."""
     mode = entry.mode
     return (
-        entry.size is entry.crc32 is entry.compression is entry.level is entry.zip64 is None
+        entry.size is entry.crc32 is entry.compression is entry.level is entry.zip64 is entry.seekable is None
         and (mode is None or stat.S_IFMT(mode) in _FILE_KINDS)
         and not entry.password
         and not entry.comment
@@ -477,7 +486,7 @@ class RawEntry(Entry):
     compressed_size: int | None
     flag_bits: int
 
-    _fields = (*(field for field in Entry._fields if field not in ("level", "grown")), *__slots__)
+    _fields = (*(field for field in Entry._fields if field not in ("level", "grown", "seekable")), *__slots__)
 
     def __init__(
         self,

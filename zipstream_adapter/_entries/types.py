@@ -136,6 +136,7 @@ class EntryOptions(CopyOptions, total=False):
     compression: Compression | None
     level: int | None
     grown: GrownPolicy | None
+    seekable: bool | int | None
 
 
 class StoreEntryOptions(EntryOptions, total=False):

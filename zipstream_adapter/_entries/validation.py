@@ -7,13 +7,15 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
-from zipfile import ZIP_LZMA
+from zipfile import ZIP_DEFLATED, ZIP_LZMA
 
 from .._checks import check_names, whole
 from .._compression.encryption import check_installed
+from .._compression.methods import AUTO, method_name
 from .._compression.secret import Secret, hidden, hide_in
 from .._format.extra_fields import extra_fields
 from .._format.records import AES_EXTRA_ID, LIMIT16, LZMA_EOS_FLAG, METHOD_FLAGS, ZIP64_EXTRA_ROOM, end_signature_in
+from .._format.sozip import CHUNK, MOST_CHUNK
 from .._format.timestamps import EXTENDED_TIMESTAMP_SIZE
 from ..errors import EntryError, EntryTypeError, LimitError, OptionError
 from .files.growing import GROWN_POLICIES, GrownPolicy
@@ -129,6 +131,35 @@ def check_grown(grown: GrownPolicy) -> GrownPolicy:
     if grown not in GROWN_POLICIES:
         raise OptionError(f"grown={grown!r}: give 'error', 'cut', or None for the archive's own")
     return grown
+
+
+def check_seekable(seekable: bool | int) -> int:
+    """Return the bytes of a chunk; 0 for a member that is not seekable. Refuses other sizes than SOZip's multiples."""
+    if isinstance(seekable, bool):
+        return CHUNK if seekable else 0
+    number = whole(seekable)
+    if number is None or not 0 <= number <= MOST_CHUNK or number % CHUNK:
+        raise OptionError(
+            f"seekable={seekable!r}: give True, False, or the bytes of a chunk, a multiple of {CHUNK} to {MOST_CHUNK}"
+        )
+    return number
+
+
+def check_seekable_coding(
+    seekable: int, method: int | None, level: int | None, *, is_encrypted: bool, is_raw: bool = False
+) -> None:
+    """Raise OptionError if a member so coded cannot have an index. method: None if it is not known yet."""
+    fault = ""
+    if is_raw:
+        fault = "data that is already compressed is copied as it is"
+    elif method is not None and method not in (ZIP_DEFLATED, AUTO):
+        fault = f"compression={method_name(method)!r} has no index, only deflate has"
+    elif level == 0:
+        fault = "level=0 does not compress: use compression='stored', in which any reader can seek"
+    elif is_encrypted:
+        fault = "an encrypted member has no index"
+    if fault:
+        raise OptionError(f"seekable={seekable}: {fault}. Leave it out, or change the other option")
 
 
 def check_flags(method: int | None, flag_bits: int | None) -> int:

@@ -58,6 +58,7 @@ def stream_zip(
     checksums: ChecksumCache | None = None,
     password: str | bytes | None = None,
     grown: GrownPolicy = "error",
+    seekable: bool | int = False,
 ) -> ZipStream:
     """Return a zip archive of `entries` as an iterator of bytes. Nothing is read before the first bytes are requested.
 
@@ -122,6 +123,15 @@ def stream_zip(
         grown: policy for a file that grows while it is read, such as a log. "error" fails, because its size was already
             known. "cut" stores the data that the file had when it was opened and lists it in `ZipStream.grown`. An
             Entry's own `grown` takes precedence. A file that shrinks always fails.
+        seekable: whether deflated members of 1 MiB of data or more get an index (SOZip, https://sozip.org), so that
+            readers such as `open_remote` and GDAL seek in them. They are deflated in chunks of 32,768 bytes (True), or
+            of as many bytes as given: a multiple of that, up to 16 MiB. No chunk needs another one, which makes the
+            output larger. The index is a member, ``dir/.name.sozip.idx``, that is not in the central directory: only
+            readers of a pipe see it. It takes 8 bytes for each chunk, also in memory: 256 KiB for 1 GiB of data. Up to
+            1 MiB of a member is held at first. A chunk of more than 256 KiB takes up to 2 * (workers + 3) times its
+            size. Under "auto", members that are deflated get an index. Members of other methods or of level 0, raw and
+            encrypted ones get none. An Entry's own `seekable` takes precedence, and applies to any size over a chunk.
+            GDAL and sozipfile find no index behind a data descriptor: see "Seekable members" in the documentation.
 
     Raises:
         OptionError, LimitError, EntryTypeError, ImportError: at the call, for invalid arguments.
@@ -148,6 +158,7 @@ def stream_zip(
         checksums=checksums,
         password=password,
         grown=grown,
+        seekable=seekable,
     )
 
 

@@ -18,6 +18,7 @@ from .._entries.entry import PlainEntry
 from .._entries.inspection import size_of_chunks, size_to_read
 from .._format.names import NameRegistry
 from .._format.records import LIMIT32, end_signature_in
+from .._format.sozip import LEAST_MEMBER
 from .._format.timestamps import EARLIEST, DosDateTime, default_date
 from .member_batch import About, Code, MemberBatch, RecordKey
 from .zipinfo import apply_entry, with_extra
@@ -65,6 +66,9 @@ class ArchiveWriter:
         """Return the bytes of data from which the member of `entry` is streamed; 0: always."""
         if type(entry) is PlainEntry and not self._has_cache:
             return self._plain_limit
+        if entry.seekable:
+            self._options.seeking_of(entry)  # refuses an entry that cannot have an index
+            return 0
         if entry.is_raw or (not self._plain_limit and self._options.password_of(entry)) or entry.password:
             return 0
         limit = self._way_for(entry)[1]
@@ -240,6 +244,7 @@ class ArchiveWriter:
             pinned=facts is not None and options.pinned,
             raw_size=entry.size if entry.is_raw and entry.compression != ZIP_STORED else None,
             password=options.password_of(entry),
+            seeking=options.seeking_of(entry),
         )
 
     def described(self, entry: Entry, facts: FileFacts | None) -> tuple[datetime, int | None]:
@@ -285,6 +290,8 @@ class ArchiveWriter:
         way = self._ways.get((method, level))
         if way is None:
             limit = min(self._batch.limit(method, level), self._options.batch_limit)
+            if self._options.seekable:
+                limit = min(limit, LEAST_MEMBER)
             code = self._batch.coder(method, level) if limit and method not in (ZIP_STORED, UNCOMPRESSED) else None
             way = self._ways[method, level] = code, limit
         return way

@@ -18,10 +18,12 @@ from .._compression.codecs import CodecFactory
 from .._compression.crc32 import Crc32, fastest_crc32
 from .._compression.methods import UNCOMPRESSED, uncompressed_method
 from .._concurrency.patience import PATIENCE
-from .._format.records import DESCRIPTOR_FLAG, LIMIT32, data_descriptor, local_header, needs_zip64
+from .._format.records import DESCRIPTOR_FLAG, LIMIT16, LIMIT32, data_descriptor, local_header, needs_zip64
+from .._format.sozip import Seeking, has_room_for_index, index_member
 from ..errors import (
     EntryTypeError,
     IntegrityError,
+    LimitError,
     PoisonedError,
     SizeMismatchError,
     StreamStateError,
@@ -77,6 +79,7 @@ class MemberWriter(io.BufferedIOBase):
         raw_size: int | None = None,
         password: bytes | None = None,
         lookahead: int,
+        seeking: Seeking | None = None,
     ) -> None:
         self._archive = archive
         self._sink = archive.sink
@@ -90,8 +93,14 @@ class MemberWriter(io.BufferedIOBase):
         if method == UNCOMPRESSED:
             method, level = uncompressed_method(size, crc32, self._lookahead, encrypted=password is not None), 0
             info.compress_type = ZIP_STORED if method is None else method
+        self._seeking = seeking
+        if seeking is not None and not has_room_for_index(info.filename):
+            raise LimitError(
+                f"entry {info.filename[:64]!r}…: the name of its index would have more than {LIMIT16} bytes: use "
+                "seekable=False"
+            )
         coder = partial(archive.coding.coder, raw=raw_size is not None, password=password, lookahead=self._lookahead)
-        self._use(coder(UNCOMPRESSED if method is None else method, level))
+        self._use(coder(UNCOMPRESSED if method is None else method, level, seeking=seeking))
         self._undecided = self._codec.method is None
         self._promised_size, self._promised_crc, self._pinned = size, crc32, pinned
         self._zip64 = zip64
@@ -330,6 +339,10 @@ class MemberWriter(io.BufferedIOBase):
         elif info.flag_bits & DESCRIPTOR_FLAG:
             zip64 = info.header_offset in self._archive.zip64_offsets
             self._sink.write(data_descriptor(info, zip64=zip64))
+        offsets = self._codec.chunk_offsets()
+        if offsets is not None:
+            assert self._seeking is not None
+            self._sink.write(index_member(info, self._seeking.chunk, offsets))
 
     def _check_promises(self) -> None:
         if self._promised_size not in (None, self._size):

@@ -21,8 +21,9 @@ from .._entries.crc_cache import ChecksumCache
 from .._entries.entry import Entry
 from .._entries.files.growing import GROWN_POLICIES, GrownPolicy
 from .._entries.prefetch import check_prefetch
-from .._entries.validation import check_archive_comment, check_password
+from .._entries.validation import check_archive_comment, check_password, check_seekable, check_seekable_coding
 from .._format.names import DuplicatePolicy, NamePolicy
+from .._format.sozip import LEAST_MEMBER, Seeking
 from ..errors import OptionError
 from .lookahead import ALWAYS_DESCRIPTOR, DEFAULT_LOOKAHEAD, check_lookahead
 from .progress import AsyncOnError, OnError, OnProgress
@@ -64,6 +65,7 @@ class CommonOptions(LayoutOptions, total=False):
     prefetch: int
     password: str | bytes | None
     grown: GrownPolicy
+    seekable: bool | int
 
 
 class StreamOptions(CommonOptions, total=False):
@@ -98,6 +100,7 @@ class Options(NamedTuple):
     checksums: ChecksumCache | None = None
     password: str | bytes | None = None
     grown: GrownPolicy = "error"
+    seekable: bool | int = False
     # The rest is for modules of this package only.
     # Makes the compressors, in place of engine, workers and executor.
     make_coding: Callable[[], CodecFactory] | None = None
@@ -136,8 +139,12 @@ class Options(NamedTuple):
             "compression": compression if isinstance(compression, str) else number,
             "level": check_level(number, self.level),
             "prefetch": check_prefetch(self.prefetch),
+            "seekable": check_seekable(self.seekable),
             "lookahead": ALWAYS_DESCRIPTOR if self.descriptor == "always" else check_lookahead(self.lookahead),
         }
+        if numbers["seekable"]:
+            encrypted = self.password is not None
+            check_seekable_coding(numbers["seekable"], number, self.level, is_encrypted=encrypted)
         check_archive_comment(self.comment)
         check_choice("grown", self.grown, GROWN_POLICIES)
         if not isinstance(self.checksums, ChecksumCache | None):
@@ -162,6 +169,27 @@ class Options(NamedTuple):
         if entry.is_dir or entry.password is False:
             return None
         return entry.password or cast("bytes | None", self.password)  # bytes since `checked`
+
+    def seeking_of(self, entry: Entry) -> Seeking | None:
+        """Return how the member of `entry` is made seekable; None if it is not.
+
+        The archive's own option passes over members that cannot have an index.
+
+        Raises OptionError if the entry asks for an index that it cannot have.
+        """
+        chunk = self.seekable if entry.seekable is None else entry.seekable
+        if not chunk or entry.is_dir:
+            return None
+        method = self.method if entry.compression is None else entry.compression
+        level = self.level if entry.level is None else entry.level
+        try:
+            encrypted = self.password_of(entry) is not None
+            check_seekable_coding(chunk, method, level, is_encrypted=encrypted, is_raw=entry.is_raw)
+        except OptionError as exc:
+            if entry.seekable is None:
+                return None
+            raise OptionError(f"entry {entry.name!r}: {exc}") from None
+        return Seeking(chunk, LEAST_MEMBER if entry.seekable is None else chunk + 1)
 
     def zipinfo_of(self, name: str, date: datetime, mode: int | None, method: int) -> ZipInfo:
         """Make a ZipInfo from a member's basic metadata."""

@@ -101,6 +101,7 @@ class Planner:
             LimitError: if the archive would reach 2**64 bytes.
         """
         options, facts = self._options, found.facts
+        options.seeking_of(entry)  # refuses an entry that cannot have an index
         size = found.size
         assert size is not None
         method = ZIP_STORED if entry.is_dir else self._method if entry.compression is None else entry.compression

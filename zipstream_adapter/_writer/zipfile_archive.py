@@ -23,9 +23,15 @@ from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
 from .._checks import whole
 from .._compression.codecs import CodecFactory
 from .._compression.engines import Engine
-from .._compression.methods import METHODS, UNCOMPRESSED, check_installed, method_for_zipfile, method_number
+from .._compression.methods import AUTO, METHODS, UNCOMPRESSED, check_installed, method_for_zipfile, method_number
 from .._compression.secret import hidden
-from .._entries.validation import check_archive_comment, check_password, suggesting
+from .._entries.validation import (
+    check_archive_comment,
+    check_password,
+    check_seekable,
+    check_seekable_coding,
+    suggesting,
+)
 from .._format.central_directory import CentralDirectory
 from .._format.records import (
     AES_EXTRA_ROOM,
@@ -38,6 +44,7 @@ from .._format.records import (
     end_records,
     end_zip64_field,
 )
+from .._format.sozip import LEAST_MEMBER, Seeking
 from ..errors import OptionError, PoisonedError, StreamStateError, Zip64RequiredError
 from .lookahead import DEFAULT_LOOKAHEAD, check_lookahead
 from .member import MemberWriter
@@ -74,6 +81,7 @@ class StreamingZipFile(ZipFile):
         chunk_size: size in bytes of the chunks that small pieces are joined into; only used without a file.
         engine, workers, executor: deflate implementation and its threads: see `stream_zip`.
         password: encrypts all members that have data: see `stream_zip`.
+        seekable: gives deflated members an index, by which readers seek in them: see `stream_zip`.
 
     Raises:
         OptionError: for an invalid mode, level or keyword argument.
@@ -99,6 +107,7 @@ class StreamingZipFile(ZipFile):
         workers: int | None = None,
         executor: Executor | None = None,
         password: str | bytes | None = None,
+        seekable: bool | int = False,
     ) -> None:
         password = hidden(password)
         self._own_file: Any = None
@@ -120,6 +129,9 @@ class StreamingZipFile(ZipFile):
         if number not in METHODS.values():
             raise NotImplementedError(f"compression={compression!r}: this compression method is not supported")
         check_installed(number)
+        self._seek_chunk = check_seekable(seekable)
+        if self._seek_chunk:
+            check_seekable_coding(self._seek_chunk, number, compresslevel, is_encrypted=password is not None)
         self.sink: StreamSink | FileSink = StreamSink(chunk_size) if file is None else self._file_sink(file, mode)
         try:
             super().__init__(  # type: ignore[call-overload]
@@ -159,7 +171,10 @@ class StreamingZipFile(ZipFile):
         check_fields(zinfo)
         zinfo.compress_type = method
         zip64 = True if force_zip64 else None
-        return self._begin(zinfo, level=_level_of(zinfo), zip64=zip64, password=self._password)
+        level = _level_of(zinfo)
+        seeks = self._seek_chunk and level != 0 and not zinfo.filename.endswith("/")
+        seeking = Seeking(self._seek_chunk, LEAST_MEMBER) if seeks and method in (ZIP_DEFLATED, AUTO) else None
+        return self._begin(zinfo, level=level, zip64=zip64, password=self._password, seeking=seeking)
 
     def begin(
         self,
@@ -172,6 +187,7 @@ class StreamingZipFile(ZipFile):
         pinned: bool = False,
         raw_size: int | None = None,
         password: bytes | None = None,
+        seeking: Seeking | None = None,
     ) -> MemberWriter:
         """Open a member for writing, with options that `zipfile.ZipFile.open` does not have.
 
@@ -184,12 +200,13 @@ class StreamingZipFile(ZipFile):
             raw_size: uncompressed size, if the data written is already compressed by the method of `info`, with bits 1
                 and 2 of its flags. `crc32` is then required, and is the CRC-32 of the uncompressed data.
             password: encrypts the member's data; None does not, even if the archive has a password.
+            seeking: how the member is made seekable, if it is deflated.
         """
         if raw_size is not None and crc32 is None:
             raise OptionError(f"entry {info.filename!r}: data that is already compressed needs crc32: give it")
         self._refuse_another_member()
         validate_zipinfo(info)
-        promises = {"size": size, "crc32": crc32, "raw_size": raw_size, "pinned": pinned}
+        promises = {"size": size, "crc32": crc32, "raw_size": raw_size, "pinned": pinned, "seeking": seeking}
         return self._begin(info, level=level, zip64=zip64, password=password, **promises)
 
     def _begin(

@@ -139,6 +139,7 @@ class _Work:
             chunk_size=_CHUNK,
             password=arguments.password_bytes,
             grown=arguments.grown,
+            seekable=arguments.seekable,
             on_error=self._on_error if ignores else None,
             on_progress=report if tells or on_progress is not None else None,
             **cast("Any", {"make_coding": partial(CodecFactory, arguments.engine, arguments.workers, whole=_WHOLE)}),

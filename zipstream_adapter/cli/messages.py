@@ -7,7 +7,7 @@ import re
 # A quoted text that belongs to no parameter, such as a file's name, stays as it is. Else: a parameter and its values.
 _PARAMETER = re.compile(
     r"(?<![=\w])(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
-    r"|\b(?P<name>compression|duplicates|engine|grown|level|names|special|symlinks|workers|exclude|password)="
+    r"|\b(?P<name>compression|duplicates|engine|grown|level|names|seekable|special|symlinks|workers|exclude|password)="
     r"(?P<value>'[\w-]*'|-?\d+|…)(?P<more>(?:,? or '[\w-]+')*)"
 )
 _FOR_PYTHON = (
@@ -42,5 +42,7 @@ def _as_option(found: re.Match[str]) -> str:
         return found[0]
     if name == "special":
         return "--skip-special"
+    if name == "seekable":
+        return "--seekable"
     more = found["more"].replace("'", "")
     return f"--{name} {value or repr('')}{more}" if value != "…" else f"--{name}"

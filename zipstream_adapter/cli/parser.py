@@ -252,6 +252,11 @@ def _add_create(parser: Parser) -> None:
         help="compression level: 0 to 9 (bzip2: 1 to 9; zstd: -131072 to 22). Default: the method's own",
     )
     group.add_argument(
+        "--seekable",
+        action="store_true",
+        help="give deflated files of 1 MiB or more an index by which readers seek in them (SOZip); they become larger",
+    )
+    group.add_argument(
         "--engine",
         default="auto",
         choices=get_args(Engine),

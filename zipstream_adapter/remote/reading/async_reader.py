@@ -6,19 +6,22 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
-from zipfile import ZipFile, ZipInfo
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from ..._checks import typed_repr
-from ..._compression.decoders import Decoder
+from ..._checks import count_of, typed_repr
+from ..._compression.decoders import STEP, Decoder, inflate_chunk
 from ..._concurrency.cancellation import check_loop, settled
 from ..._concurrency.offload import StepThreads, on_thread
 from ..._format.end_records import SUFFIX, check_directory, not_an_archive
-from ...errors import BadArchiveError, EntryError, EntryTypeError
+from ..._format.records import LOCAL
+from ..._format.sozip import find_index
+from ...errors import BadArchiveError, EntryError, EntryTypeError, OptionError
 from ..objects import RemoteObject
 from ..waiting import PATIENCE_S, Waiting
 from .parts import PartWindow
 from .read_ahead import Extent
+from .seekable_member import NEAR_BYTES, index_range
 from .stored_member import header_size
 from .zip_file import PART_SIZE, ArchiveOpener, RemoteMembers, RemoteZipFile, check_readable
 
@@ -80,61 +83,184 @@ async def open_remote_async(
 async def member_stream(
     archive: ZipFile | str | Callable[[int, int], Buffer],
     member: str | ZipInfo,
+    *,
+    start: int = 0,
+    stop: int | None = None,
     **options: Unpack[ArchiveOptions],
 ) -> AsyncGenerator[bytes, None]:
     """Yield the decompressed data of a member on the event loop, in chunks of up to 1 MiB, as they arrive.
 
     Nothing is fetched before it is needed, except the parts that `window` allows. Each member takes one request, or one
     for each part; only `ZipFile.open` fetches several small members together. The last chunk is held back until size
-    and CRC-32 have been verified. Close the generator if it is not iterated to its end (`contextlib.aclosing`): closing
-    and cancellation end running requests.
+    and CRC-32 have been verified, unless `stop` comes before it. Close the generator if it is not iterated to its end
+    (`contextlib.aclosing`): closing and cancellation end running requests.
 
     Args:
         archive: the return value of `open_remote_async` or `open_remote`, which stays open; or their first argument,
             with their `options`: that archive is opened, and closed at the end.
         member: name of the member, or its ZipInfo. Methods other than stored, deflate, bzip2, lzma and zstd (extra
             ``zstd``) are rejected.
+        start, stop: offsets in the data, of the first byte and after the last one (default: all). From 1 MiB on, a
+            request for the header of a stored member, or for the index of a deflated one (see `open_remote`), spares
+            the bytes before `start`. The CRC-32 cannot be verified then.
         options: keyword arguments of `open_remote_async`; not for an open archive.
 
-    Raises: as `open_remote`; EntryError if the member does not exist; EncryptedMemberError if it is encrypted.
+    Raises: as `open_remote`; OptionError for an invalid `start` or `stop`; EntryError if the member does not exist;
+    EncryptedMemberError if it is encrypted.
     """
+    part = _checked_range(start, stop)
     if isinstance(archive, ZipFile):
         if options:
             raise EntryTypeError(
                 f"{next(iter(options))}=: the archive is open already: give its options to open_remote_async"
             )
-        chunks = _member_data(archive, member)
+        chunks = _member_data(archive, member, *part)
     else:
         opened = await open_remote_async(archive, **options)
-        chunks = _member_data(opened, member, close=True)
+        chunks = _member_data(opened, member, *part, close=True)
     async with aclosing(chunks):
         async for chunk in chunks:
             yield chunk
 
 
-async def _member_data(archive: ZipFile, member: Any, *, close: bool = False) -> AsyncGenerator[bytes, None]:
+def _checked_range(start: int, stop: int | None) -> tuple[int, int | None]:
+    first, last = count_of(start), None if stop is None else count_of(stop)
+    if first is None:
+        raise OptionError(f"start={start!r}: give an offset, 0 or more")
+    if stop is not None and (last is None or last < first):
+        raise OptionError(f"start={start!r}, stop={stop!r}: give two offsets, the larger one last")
+    return first, last
+
+
+async def _member_data(
+    archive: ZipFile, member: Any, start: int, stop: int | None, *, close: bool = False
+) -> AsyncGenerator[bytes, None]:
     threads = StepThreads("closing a remote member")
     threads.begin()
     try:
         remote, info = _resolve_member(archive, member)
         extents = await threads.run(lambda: remote.extents)
-        decoder = Decoder(info, f"{remote.source.where}: member {info.filename!r}")
-        held = b""
-        async with aclosing(_compressed(remote, extents.of(info), info)) as chunks:
+        opened = _Opened(remote, info, extents.of(info), threads)
+        stop = info.file_size if stop is None else min(stop, info.file_size)
+        is_whole = start == 0 and stop == info.file_size
+        async with aclosing(_decoded(opened) if is_whole else _part(opened, start, stop)) as chunks:
             async for chunk in chunks:
-                decoder.feed(chunk)
-                on_loop = decoder.pending <= (_LOOP_MAX_STORED_BYTES if decoder.is_stored else _LOOP_MAX_BYTES)
-                while data := decoder.take() if on_loop else await threads.run(decoder.take):
-                    if held:
-                        yield held
-                    held = data
-        decoder.check()
-        if held:
-            yield held
+                yield chunk
     finally:
         threads.close()
         if close:
             archive.close()
+
+
+class _Opened(NamedTuple):
+    """A member that is read, and the threads that decompress it."""
+
+    remote: RemoteMembers
+    info: ZipInfo
+    extent: Extent
+    threads: StepThreads
+
+    @property
+    def label(self) -> str:
+        return f"{self.remote.source.where}: member {self.info.filename!r}"
+
+
+async def _decoded(member: _Opened) -> AsyncGenerator[bytes, None]:
+    """Yield all data of the member."""
+    decoder, threads = Decoder(member.info, member.label), member.threads
+    held = b""
+    async with aclosing(_compressed(member.remote, member.extent, member.info)) as chunks:
+        async for chunk in chunks:
+            decoder.feed(chunk)
+            on_loop = decoder.pending <= (_LOOP_MAX_STORED_BYTES if decoder.is_stored else _LOOP_MAX_BYTES)
+            while data := decoder.take() if on_loop else await threads.run(decoder.take):
+                if held:
+                    yield held
+                held = data
+    decoder.check()
+    if held:
+        yield held
+
+
+async def _part(member: _Opened, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+    """Yield the data of the member from `start` to `stop`."""
+    if start >= stop:
+        return
+    if start >= NEAR_BYTES:
+        jumps = _stored_part if member.info.compress_type == ZIP_STORED else _indexed_part
+        async with aclosing(jumps(member, start, stop)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+                start += len(chunk)
+        if start >= stop:
+            return
+    at = 0
+    async with aclosing(_decoded(member)) as chunks:
+        async for chunk in chunks:
+            part = chunk[max(0, start - at) : stop - at]
+            at += len(chunk)
+            if part:
+                yield part
+            if at >= stop:
+                return
+
+
+async def _stored_part(member: _Opened, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+    """Yield the data from `start` to `stop` of a stored member."""
+    remote, info, extent = member.remote, member.info, member.extent
+    end = extent.stop - info.compress_size
+    if end <= extent.start:
+        return  # reading it from the beginning says why
+    head = await _fetched(remote, extent.start, end)
+    if len(head) >= LOCAL.size and len(head) < LOCAL.size + (more := sum(LOCAL.unpack_from(head)[-2:])):
+        head += await _fetched(remote, extent.start + len(head), min(extent.start + LOCAL.size + more, extent.limit))
+    header = header_size(head, info, member.label)
+    begin = extent.start + (header or 0)
+    if header is None or info.compress_size != info.file_size or begin + info.compress_size > extent.limit:
+        return
+    async with aclosing(_ranges(remote, begin + start, begin + stop)) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+async def _indexed_part(member: _Opened, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+    """Yield the data from `start` to `stop` by the index of a deflated member, as far as that is valid."""
+    remote, info, extent = member.remote, member.info, member.extent
+    place = index_range(info, extent.limit)
+    if place is None:
+        return
+    tail = await _fetched(remote, *place)
+    points = await member.threads.run(partial(find_index, tail, place[0], info))
+    if points is None:
+        return
+    numbers = points.chunks(start, stop)
+    first, last = points.place(numbers.start), points.place(numbers.stop)
+    if first < 0 or last > extent.limit:
+        return
+    held, number = b"", numbers.start
+    async with aclosing(_ranges(remote, first, last)) as pieces:
+        async for piece in pieces:
+            held, used = held + piece, 0
+            while number < numbers.stop:
+                size = points.place(number + 1) - points.place(number)
+                if used + size > len(held):
+                    break
+                coded, is_last = held[used : used + size], points.is_last(number)
+                work = partial(inflate_chunk, coded, points.length(number), is_last=is_last)
+                data = work() if size <= _LOOP_MAX_BYTES else await member.threads.run(work)
+                if data is None:
+                    return
+                begin = number * points.chunk
+                end = min(len(data), stop - begin)
+                for at in range(max(0, start - begin), end, STEP):
+                    yield data[at : min(at + STEP, end)]
+                number, used = number + 1, used + size
+            held = held[used:]
+
+
+async def _fetched(remote: RemoteMembers, start: int, stop: int) -> bytes:
+    async with aclosing(remote.source.achunks(start, stop)) as chunks:
+        return b"".join([chunk async for chunk in chunks])
 
 
 def _resolve_member(archive: ZipFile, member: Any) -> tuple[RemoteMembers, ZipInfo]:

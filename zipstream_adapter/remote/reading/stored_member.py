@@ -15,7 +15,7 @@ from ..._format.records import ENCRYPTED_FLAG, LOCAL, decoded_name
 from ...errors import BadArchiveError, EncryptedMemberError
 from .member_file import MemberFile
 
-_BUFFER_SIZE = 1 << 16
+BUFFER_SIZE = 1 << 16
 _TOO_LONG = "its data runs into the next member or the central directory"
 
 
@@ -53,7 +53,7 @@ def open_stored(file: MemberFile, info: ZipInfo, label: str) -> io.BufferedReade
         raise BadArchiveError(f"{label} cannot be read: its local file header is cut short")
     if info.header_offset + size + info.compress_size > file.limit:
         raise BadArchiveError(f"{label} cannot be read: {_TOO_LONG}")
-    return io.BufferedReader(StoredFile(file, info, label, size), _BUFFER_SIZE)
+    return io.BufferedReader(StoredFile(file, info, label, size), BUFFER_SIZE)
 
 
 def open_in_memory(data: bytes, info: ZipInfo, label: str) -> BytesFile | None:

@@ -23,8 +23,9 @@ from ..waiting import PATIENCE_S, Waiting, call_within
 from .directory import ArchiveFile, parse_directory
 from .member_file import MemberFile
 from .parts import Windowed, range_threads
-from .read_ahead import TINY_MEMBER_BYTES, Extents, ReadAhead
-from .stored_member import BytesFile, open_in_memory, open_stored
+from .read_ahead import TINY_MEMBER_BYTES, Extent, Extents, ReadAhead
+from .seekable_member import SeekableMember, index_range, may_seek
+from .stored_member import BUFFER_SIZE, BytesFile, open_in_memory, open_stored
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -65,6 +66,12 @@ def open_remote(
     longer. Reading a member takes one request for its header and data together, or one for each `part_size` bytes.
     Members up to 1 MiB opened in archive order are read ahead from the third on: up to twice what was read so far (at
     least 256 KiB) per request. Nothing else is fetched unread.
+
+    A member can be read from any place. If it is stored, that takes one request. If it is deflated, a seek of more than
+    1 MiB fetches its index (SOZip; see `stream_zip`), if there is room for one behind it: one request, of 8 bytes for
+    each chunk, which are held in memory. From then on, each read fetches its own chunks, at least 64 KiB. The CRC-32 is
+    compared if all is read from beginning to end; of a part, only the sizes of its chunks. Without a valid index,
+    everything before the place is fetched and decompressed.
 
     Requests that cannot be sent, or are answered by 429 or a 5xx but 501, are repeated for `patience` seconds (or as
     `store` and ``retry_config`` say), with pauses that double from 0.1 s to 15 s, of which up to half is left out at
@@ -252,6 +259,14 @@ class RemoteMembers:
             self._files.add(file)
         return file
 
+    def open_range(self, start: int, stop: int) -> MemberFile:
+        """Return the bytes of a range, such as that of an index, as a file that stands at `start`."""
+        file = MemberFile(Extent(start, stop, stop), partial(_chunks, self), None, None)
+        file.deadline = self.source.waiting.deadline
+        with self._lock:
+            self._files.add(file)
+        return file
+
     def read_at(self, at: int, size: int) -> bytes:
         """Return up to `size` bytes from offset `at` on. Not thread-safe: zipfile holds its lock meanwhile."""
         extent = self.extents.around(at)
@@ -328,20 +343,21 @@ class RemoteZipFile(ZipFile):
         view = ZipFile.__new__(ZipFile)
         vars(view).update(
             {key: value for key, value in vars(self).items() if key != "remote"},
-            fp=file, _lock=threading.RLock(), _fileRefCnt=0, _filePassed=0,
+            fp=None, _lock=threading.RLock(), _fileRefCnt=0, _filePassed=0,
         )  # fmt: skip
         try:
+            label = f"{where}: member {info.filename!r}"
             if info.compress_type == ZIP_STORED and not info.flag_bits & ENCRYPTED_FLAG:
-                return open_stored(file, info, f"{where}: member {info.filename!r}")
-            return ZipFile.open(view, info, pwd=pwd)
-        except Exception as exc:
+                return open_stored(file, info, label)
+            if not may_seek(info, file):
+                return _open_as_zipfile(view, file, info, pwd, label)
+            vars(view)["_filePassed"] = 1  # the SeekableMember closes the file
+            plain = partial(_open_as_zipfile, view, file, info, pwd, label)
+            tail = partial(self.remote.open_range, *(index_range(info, file.limit) or (0, 0)))
+            return io.BufferedReader(SeekableMember(file, info, plain, tail, label), BUFFER_SIZE)
+        except Exception:
             file.close()
-            kind = next((ours for theirs, ours in _ERROR_MAP if type(exc) is theirs), None)
-            if kind is None:
-                raise
-            raise kind(f"{where}: member {info.filename!r} cannot be read: {exc}") from exc
-        finally:
-            view.fp = None  # the returned member closes the file; the view must not
+            raise
 
     def read(self, name: str | ZipInfo, pwd: bytes | None = None) -> bytes:
         """Like `zipfile.ZipFile.read`: one call, to which ``deadline=`` applies as a whole."""
@@ -358,6 +374,19 @@ class RemoteZipFile(ZipFile):
         if isinstance(self.fp, ArchiveFile):
             self.fp.detach()
         self.fp = None
+
+
+def _open_as_zipfile(view: ZipFile, file: MemberFile, info: ZipInfo, pwd: bytes | None, label: str) -> IO[bytes]:
+    view.fp = cast("Any", file)
+    try:
+        return ZipFile.open(view, info, pwd=pwd)
+    except Exception as exc:
+        kind = next((ours for theirs, ours in _ERROR_MAP if type(exc) is theirs), None)
+        if kind is None:
+            raise
+        raise kind(f"{label} cannot be read: {exc}") from exc
+    finally:
+        view.fp = None  # the returned member closes the file; the view must not
 
 
 class Opening(NamedTuple):

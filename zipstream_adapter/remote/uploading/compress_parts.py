@@ -100,9 +100,10 @@ def compress_parts(
         max_inline: bytes of compressed data up to which a member is returned, and not stored.
         max_concurrency: most calls submitted to the executor at a time, queued ones included.
 
-    Raises OptionError, ImportError at once; EntryError for an encrypted entry, or compression "auto"; EntryTypeError
-    for a source that can be read only once, or that cannot be pickled; the first error of a worker, which names its
-    entry: SourceChangedError, SizeMismatchError, CRC32MismatchError, RemoteError of the store, errors of sources.
+    Raises OptionError, ImportError at once; EntryError for an entry that is encrypted, seekable, or of
+    compression "auto"; EntryTypeError for a source that can be read only once, or that cannot be pickled; the first
+    error of a worker, which names its entry: SourceChangedError, SizeMismatchError, CRC32MismatchError, RemoteError of
+    the store, errors of sources.
     Before it is raised, no worker runs any more (as far as the executor reports), and the temporary objects were
     removed.
     """
@@ -329,6 +330,11 @@ class _Work:
         self._made.append(None)
         if entry.password:
             raise EntryError(f"entry {entry.name!r}: a layout cannot encrypt. Use stream_zip, or password=False")
+        if entry.seekable:
+            raise EntryError(
+                f"entry {entry.name!r}: seekable={entry.seekable}: workers make no index of chunks. Use stream_zip, or "
+                "seekable=False"
+            )
         method = self._method if entry.compression is None else entry.compression
         level = self._level if entry.level is None else entry.level
         if entry.is_dir or entry.is_raw or method in (ZIP_STORED, UNCOMPRESSED):
