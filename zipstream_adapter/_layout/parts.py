@@ -85,11 +85,10 @@ def cut_writer(writer: RangeWriter, start: int, stop: int) -> RangeWriter:
         elif callable(narrowed_to := getattr(source, "narrowed_to", None)):
             members.sources[index] = narrowed_to(*writer.data_within(first + index, start, stop))
     listed, first = writer.listed_within(start, stop)
-    for index, source in enumerate(listed.sources):
-        if type(source) is bytes:
+    for index in listed.unknown():
+        if type(listed.sources[index]) is bytes:
             writer.know_crc(first + index)
             listed.keep_crc(index, writer.members.crcs[first + index])
-        if listed.knows_crc(index):
             listed.sources[index] = None
     for table in (members, listed):
         table.sources = [os.path.abspath(it) if isinstance(it, str) else it for it in table.sources]

@@ -236,9 +236,9 @@ class RangeWriter:
         table = self.listed
         start, stop = max(start, self.directory) - self.directory, min(stop, self.end_at) - self.directory
         if start >= stop:
-            return table.cut(0, 0), 0
+            return table.cut_headers(0, 0), 0
         first = table.at_place(start)
-        return table.cut(first, table.at_place(stop - 1) + 1), first
+        return table.cut_headers(first, table.at_place(stop - 1) + 1), first
 
     def data_within(self, index: int, start: int, stop: int) -> tuple[int, int]:
         """Return the range of a member's data that the archive's bytes from `start` to `stop` are made from."""

@@ -48,6 +48,10 @@ class FromStore:
     def __hash__(self) -> int:
         return hash((self.path, self.size, self.etag, self.modified))
 
+    def table_row(self) -> tuple[Any, ...]:
+        """Return (class, store, the other fields …), as a `MemberTable` pickles many of them."""
+        return FromStore, self.store, self.path, self.size, self.etag, self.modified
+
     @property
     def where(self) -> str:
         """Name of the object in errors."""
