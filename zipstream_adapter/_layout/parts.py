@@ -41,6 +41,14 @@ class Part:
                 if chunk:
                     yield chunk
 
+    def find_checksums(self) -> None:
+        """Compute the CRC-32s that it needs, of members whose data is not all in it. It makes its bytes then steadily.
+
+        Raises the errors of `ZipLayout.iter_range`.
+        """
+        for _ in self._writer.find_crcs_within(self.start, self.stop):
+            pass
+
     def read(self) -> bytes:
         """Return all of its bytes. Raises the errors of `ZipLayout.iter_range`."""
         return b"".join(list(iter(self)))

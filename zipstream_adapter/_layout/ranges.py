@@ -80,6 +80,21 @@ class RangeWriter:
         for index in indexes:
             yield from self._find_crc(self.listed, index, self.listed.info(index))
 
+    def find_crcs_within(self, start: int, stop: int) -> Steps:
+        """Compute the CRC-32s that the bytes from `start` to `stop` need, except those found by making these bytes.
+
+        These are the CRC-32s of all listed members, and of the member that `start` is in.
+        """
+        yield from self.find_crcs(self.listed.unknown())
+        table = self.members
+        if start < self.directory:
+            index = table.at_offset(start)
+            if table.offsets[index] < start and not table.knows_crc(index):
+                info = table.info(index)
+                behind = table.offsets[index + 1] - len(data_descriptor(info, zip64=table.is_zip64(index)))
+                if stop > behind and info.flag_bits & DESCRIPTOR_FLAG:
+                    yield from self._find_crc(table, index, info)
+
     def take_crcs(self, first: int, found: tuple[Iterable[int], Iterable[int]], began: int) -> None:
         """Store the CRC-32s that a worker has computed.
 
