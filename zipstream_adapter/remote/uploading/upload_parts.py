@@ -99,7 +99,8 @@ def upload_parts(
         max_concurrency: most parts submitted to the executor at a time, queued ones included.
         tries: how often a part is handed to a worker whose connection to the store fails, or that the store answers by
             a 5xx or 429. The worker itself repeats a request before, as often as ``max_retries`` of the store's
-            ``retry_config`` says: 8 times by default, for two minutes on average. Other failures end the upload at once.
+            ``retry_config`` says; by default 8 times, for two minutes on average. Other failures end the upload at
+            once.
         on_progress: called in this thread at the beginning, and after each part that the store has. An exception that
             it raises ends the upload.
         keep: whether a failure leaves the parts in the store, to go on later. Default: it aborts the upload. The token
