@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,17 +32,14 @@ def bucket() -> Iterator[Bucket]:
         yield made
 
 
+def credentials(bucket: Bucket) -> dict[str, str]:
+    known = {"AWS_ENDPOINT_URL": bucket.url, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
+    return {**known, **{f"AWS_{name.upper()}": value for name, value in KEYS.items()}}
+
+
 @pytest.fixture
 def server(bucket: Bucket, tmp_path: Path) -> Iterator[Server]:
-    environment = {
-        "BUCKET": BUCKET,
-        "PREFIX": "photos",
-        "AWS_ENDPOINT_URL": bucket.url,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_REGION": "us-east-1",
-        "PYTHONPATH": str(EXAMPLES),
-        **{f"AWS_{name.upper()}": value for name, value in KEYS.items()},
-    }
+    environment = {"BUCKET": BUCKET, "PREFIX": "photos", "PYTHONPATH": str(EXAMPLES), **credentials(bucket)}
     with serve(gunicorn("bucket_download:app", "gthread"), tmp_path, environment) as served:
         yield served
 
@@ -74,3 +74,26 @@ def test_objects_that_were_replaced_are_another_archive(server: Server, bucket: 
     tags = [next(line for line in head.splitlines() if line.startswith("etag:")) for head in (first, second)]
     assert tags[0] != tags[1]
     assert members(download(server, tmp_path / "a.zip"))["z.bin"] == bytes(len(BIG))
+
+
+def test_legacy_code_pushes_an_archive(bucket: Bucket, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "big").write_bytes(BIG)
+    (tmp_path / "sub" / "note.txt").write_bytes(b"text")
+    command = [sys.executable, str(EXAMPLES / "legacy_object.py"), str(tmp_path), f"s3://{BUCKET}/a.zip"]
+    environment = {**os.environ, **credentials(bucket)}
+    subprocess.run(command, env=environment, capture_output=True, timeout=100, check=True)
+    whole = bucket.read("a.zip")
+    assert members(whole) == {
+        "contents.csv": f"big,{len(BIG)}\r\nsub/note.txt,4\r\n".encode(),
+        "files/big": BIG,
+        "files/sub/note.txt": b"text",
+    }
+    (tmp_path / "a.zip").write_bytes(whole)
+    assert unzip(tmp_path / "a.zip") and seven_zip(tmp_path / "a.zip")
+    assert bucket.unfinished() == []
+    os.utime(tmp_path / "sub" / "note.txt", (0, 0))  # zipfile refuses dates before 1980
+    failed = subprocess.run(command, env=environment, capture_output=True, timeout=100, check=False)
+    assert failed.returncode and b"1980" in failed.stderr
+    assert bucket.read("a.zip") == whole
+    assert bucket.unfinished() == []

@@ -8,7 +8,9 @@ Prints as JSON the seconds, and how many members and bytes were read, and stops 
 from __future__ import annotations
 
 import importlib
+import io
 import json
+import random
 import sys
 import time
 import zipfile
@@ -40,7 +42,7 @@ def fsspec_http(url: str, **options: Any) -> Opened:
 def s3fs(url: str) -> Opened:
     library: Any = importlib.import_module("s3fs")
 
-    endpoint, _, key = url.partition("/bucket/")
+    endpoint, key = place(url)
     files = library.S3FileSystem(
         key="a", secret="b", client_kwargs={"endpoint_url": endpoint, "region_name": "us-east-1"}
     )
@@ -55,6 +57,38 @@ def remotezip(url: str) -> Opened:
         yield archive
 
 
+def place(url: str) -> tuple[str, str]:
+    """Endpoint and key."""
+    endpoint, _, key = url.partition("/bucket/")
+    return endpoint, key
+
+
+def s3_client(endpoint: str) -> Any:
+    boto3: Any = importlib.import_module("boto3")
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+    return boto3.client("s3", endpoint_url=endpoint, **keys)
+
+
+@contextmanager
+def smart_open(url: str) -> Opened:
+    library: Any = importlib.import_module("smart_open")
+    endpoint, key = place(url)
+    parameters = {"client": s3_client(endpoint)}
+    with (
+        library.open(f"s3://bucket/{key}", "rb", transport_params=parameters) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        yield archive
+
+
+@contextmanager
+def boto3(url: str) -> Opened:
+    endpoint, key = place(url)
+    whole = s3_client(endpoint).get_object(Bucket="bucket", Key=key)["Body"].read()
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        yield archive
+
+
 CONTENDERS: dict[str, Callable[[str], Any]] = {
     "ours, window=4": lambda url: ours(url),
     "ours, window=1": lambda url: ours(url, window=1),
@@ -62,6 +96,8 @@ CONTENDERS: dict[str, Callable[[str], Any]] = {
     "fsspec http, no cache": lambda url: fsspec_http(url, cache_type="none"),
     "s3fs": s3fs,
     "remotezip": remotezip,
+    "smart_open": smart_open,
+    "boto3": boto3,
 }
 
 
@@ -69,7 +105,29 @@ def members(archive: zipfile.ZipFile, job: str) -> list[str]:
     """Which members the job reads."""
     if job == "list":
         return archive.namelist()[:0]
+    if job == "first":
+        return ["1.bin"]
+    if job == "random":
+        return random.Random(2).sample(archive.namelist(), 1000)
     return [job] if job in archive.NameToInfo else archive.namelist()
+
+
+def pieces(archive: zipfile.ZipFile, contender: str, job: str) -> Iterator[tuple[int, int]]:
+    """Yield (members read, bytes) of what the job reads."""
+    names = members(archive, job)
+    if job == "random" and contender == "ours, window=4":
+        from zipstream_adapter.remote import read_members
+
+        yield from ((1, len(data)) for _, data in read_members(archive, names))
+        return
+    for name in names:
+        with archive.open(name) as member:
+            if job == "first":
+                yield 1, len(member.read(1 << 16))
+                return
+            while data := member.read(PIECE):
+                yield 0, len(data)
+        yield 1, 0
 
 
 def main() -> None:
@@ -82,11 +140,9 @@ def main() -> None:
     begun = time.monotonic()
     read = size = 0
     with CONTENDERS[contender](url) as archive:
-        for name in members(archive, job):
-            with archive.open(name) as member:
-                while data := member.read(PIECE):
-                    size += len(data)
-            read += 1
+        for number, length in pieces(archive, contender, job):
+            read += number
+            size += length
             if time.monotonic() - begun > float(seconds):
                 break
         took = time.monotonic() - begun

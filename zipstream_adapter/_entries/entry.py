@@ -351,13 +351,14 @@ class Entry:
 
         Args:
             name: the member's name. Default: the last component of `path`.
-            options: as for Entry, in place of the store's values; and `checksum`: False saves the request for the
-                CRC-32.
+            options: as for Entry, in place of the store's values; `checksum`: False saves the request for the CRC-32;
+                and `deadline`: seconds that this call may take, and later each read of a piece of the data, the store's
+                own retries included. Default: None, for no limit.
 
         Raises:
             ImportError: without the extra ``s3``.
             OptionError: an argument is not allowed.
-            RemoteError: one of its subclasses, if the object cannot be read.
+            RemoteError: one of its subclasses, if the object cannot be read; RemoteTimeoutError after `deadline`.
             SourceChangedError: when the member's turn comes, if the object was replaced.
         """
         hide_in(options)

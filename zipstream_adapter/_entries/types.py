@@ -143,6 +143,7 @@ class StoreEntryOptions(EntryOptions, total=False):
     """The options of `Entry.from_store`."""
 
     checksum: bool
+    deadline: float | None
 
 
 class EntryChanges(EntryOptions, RawOptions, total=False):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import sys
-from array import array
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import closing
 from datetime import datetime
@@ -17,7 +15,7 @@ from .._entries.crc_cache import ChecksumCache
 from .._entries.entry import Entry
 from .._entries.inspection import SourceInfo, counts_in_cache, inspect_source
 from .._format.records import local_header
-from .._writer.member_table import MemberTable
+from .._writer.member_table import MemberTable, little_endian
 from .._writer.options import LayoutOptions, Options, spelled_out
 from .._writer.planner import Planner, plan_all
 from .._writer.sink import StreamSink
@@ -147,7 +145,7 @@ class ZipLayout:
             if not (source is None or type(source) in (bytes, str) or table.is_declared(index) or data_tag(source)):
                 return None
         found = hashlib.blake2b(b"zipstream_adapter 1", digest_size=20)
-        for part in (table.headers, table.stable_flags(), _little(table.dates), self._end):
+        for part in (table.headers, table.stable_flags(), little_endian(table.dates).tobytes(), self._end):
             found.update(len(part).to_bytes(8, "little"))
             found.update(part)
         for source in table.sources:
@@ -274,13 +272,6 @@ def _pinned(cache: ChecksumCache | None, entry: Entry) -> SourceInfo:
     if cache is not None and found.facts is not None and counts_in_cache(entry, found):
         found = found._replace(crc32=cache.get(found.source, found.facts.stat))
     return found
-
-
-def _little(numbers: array[int]) -> bytes:
-    if sys.byteorder == "big":
-        numbers = array(numbers.typecode, numbers)
-        numbers.byteswap()
-    return numbers.tobytes()
 
 
 class _Entries(Sequence[LayoutEntry]):

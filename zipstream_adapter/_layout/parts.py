@@ -41,6 +41,14 @@ class Part:
                 if chunk:
                     yield chunk
 
+    def find_checksums(self) -> None:
+        """Compute the CRC-32s that it needs, of members whose data is not all in it. It makes its bytes then steadily.
+
+        Raises the errors of `ZipLayout.iter_range`.
+        """
+        for _ in self._writer.find_crcs_within(self.start, self.stop):
+            pass
+
     def read(self) -> bytes:
         """Return all of its bytes. Raises the errors of `ZipLayout.iter_range`."""
         return b"".join(list(iter(self)))
@@ -85,11 +93,10 @@ def cut_writer(writer: RangeWriter, start: int, stop: int) -> RangeWriter:
         elif callable(narrowed_to := getattr(source, "narrowed_to", None)):
             members.sources[index] = narrowed_to(*writer.data_within(first + index, start, stop))
     listed, first = writer.listed_within(start, stop)
-    for index, source in enumerate(listed.sources):
-        if type(source) is bytes:
+    for index in listed.unknown():
+        if type(listed.sources[index]) is bytes:
             writer.know_crc(first + index)
             listed.keep_crc(index, writer.members.crcs[first + index])
-        if listed.knows_crc(index):
             listed.sources[index] = None
     for table in (members, listed):
         table.sources = [os.path.abspath(it) if isinstance(it, str) else it for it in table.sources]

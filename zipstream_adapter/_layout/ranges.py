@@ -80,6 +80,21 @@ class RangeWriter:
         for index in indexes:
             yield from self._find_crc(self.listed, index, self.listed.info(index))
 
+    def find_crcs_within(self, start: int, stop: int) -> Steps:
+        """Compute the CRC-32s that the bytes from `start` to `stop` need, except those found by making these bytes.
+
+        These are the CRC-32s of all listed members, and of the member that `start` is in.
+        """
+        yield from self.find_crcs(self.listed.unknown())
+        table = self.members
+        if start < self.directory:
+            index = table.at_offset(start)
+            if table.offsets[index] < start and not table.knows_crc(index):
+                info = table.info(index)
+                behind = table.offsets[index + 1] - len(data_descriptor(info, zip64=table.is_zip64(index)))
+                if stop > behind and info.flag_bits & DESCRIPTOR_FLAG:
+                    yield from self._find_crc(table, index, info)
+
     def take_crcs(self, first: int, found: tuple[Iterable[int], Iterable[int]], began: int) -> None:
         """Store the CRC-32s that a worker has computed.
 
@@ -236,9 +251,9 @@ class RangeWriter:
         table = self.listed
         start, stop = max(start, self.directory) - self.directory, min(stop, self.end_at) - self.directory
         if start >= stop:
-            return table.cut(0, 0), 0
+            return table.cut_headers(0, 0), 0
         first = table.at_place(start)
-        return table.cut(first, table.at_place(stop - 1) + 1), first
+        return table.cut_headers(first, table.at_place(stop - 1) + 1), first
 
     def data_within(self, index: int, start: int, stop: int) -> tuple[int, int]:
         """Return the range of a member's data that the archive's bytes from `start` to `stop` are made from."""

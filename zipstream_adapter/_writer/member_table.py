@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import operator
+import pickle
+import sys
+import zlib
 from array import array
 from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from .._format.central_directory import put_crc, read_member
@@ -49,6 +54,21 @@ class MemberTable:
     def __len__(self) -> int:
         return len(self.flags)
 
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Return what is pickled: compressed columns, and the sources that cannot be compressed."""
+        columns = [
+            _packed(column)
+            for column in (_steps(self.offsets), _steps(self.header_places), self.crcs, self.dates, self.identities)
+        ]
+        return (*columns, _compressed(self.headers), _compressed(self.flags), _packed_sources(self.sources))
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        *columns, headers, flags, sources = state
+        offsets, places, self.crcs, self.dates, self.identities = map(_unpacked, columns)
+        self.offsets, self.header_places = (array("Q", accumulate(steps)) for steps in (offsets, places))
+        self.headers, self.flags = zlib.decompress(headers), bytearray(zlib.decompress(flags))
+        self.sources = _unpacked_sources(*sources)
+
     def add_header(self, header: bytes) -> None:
         """Add a member by its central directory header."""
         self.headers += header
@@ -75,6 +95,18 @@ class MemberTable:
         part.headers = bytes(self.headers[part.header_places[0] - start : part.header_places[-1] - start])
         part.crcs, part.flags = self.crcs[first:stop], self.flags[first:stop]
         part.sources, part.dates = self.sources[first:stop], self.dates[first:stop]
+        return part
+
+    def cut_headers(self, first: int, stop: int) -> Self:
+        """Like `cut`, for making central directory headers only: without offsets, and sources whose CRC-32 is known."""
+        part = self.cut(first, stop)
+        part.offsets = array("Q")
+        for index in range(len(part)):
+            if part.knows_crc(index):
+                part.sources[index] = None
+                part.dates[index] = 0
+            if part.is_declared(index):
+                part.crcs[index] = 0  # the header has it
         return part
 
     def at_offset(self, offset: int) -> int:
@@ -142,3 +174,71 @@ class MemberTable:
     def stable_flags(self) -> bytes:
         """Return the flags of all members without those that change as CRC-32s are computed or cached."""
         return bytes(self.flags.translate(_STABLE))
+
+
+# Pickled tables.
+
+
+def _steps(numbers: array[int]) -> array[int]:
+    """Return the first number, and the differences between neighbours, which compress well."""
+    return array("Q", (*numbers[:1], *map(operator.sub, numbers[1:], numbers)))
+
+
+def _compressed(data: bytes | bytearray) -> bytes:
+    return zlib.compress(data, 1)
+
+
+def _packed(numbers: array[int]) -> tuple[str, bytes]:
+    return numbers.typecode, _compressed(little_endian(numbers).tobytes())
+
+
+def _unpacked(packed: tuple[str, bytes]) -> array[int]:
+    numbers = array(packed[0])
+    numbers.frombytes(zlib.decompress(packed[1]))
+    return little_endian(numbers)
+
+
+def little_endian(numbers: array[int]) -> array[int]:
+    """Return `numbers` with the bytes of each in the other order on a big-endian machine."""
+    if sys.byteorder == "big":
+        numbers = array(numbers.typecode, numbers)
+        numbers.byteswap()
+    return numbers
+
+
+def _packed_sources(sources: list[Any]) -> tuple[bytes, list[Any], list[Any]]:
+    """Return (compressed rows, what rows have in common, sources that are no rows).
+
+    A row is None, a path, (index of what it has in common with others, the rest …), or the index of a source. Rows
+    consist of texts, numbers and dates, so that they can be pickled here. Other sources are left to the caller's
+    pickler, which may know more (as Dask's does).
+    """
+    rows: list[Any] = []
+    shared: dict[tuple[Any, int], int] = {}
+    owners: list[Any] = []
+    others: list[Any] = []
+    for source in sources:
+        if source is None or type(source) is str:
+            rows.append(source)
+        elif callable(row_of := getattr(source, "table_row", None)):
+            kind, owner, *row = row_of()
+            key = kind, id(owner)
+            if key not in shared:
+                shared[key] = len(owners)
+                owners.append((kind, owner))
+            rows.append((shared[key], *row))
+        else:
+            rows.append(len(others))
+            others.append(source)
+    return _compressed(pickle.dumps(rows)), owners, others
+
+
+def _unpacked_sources(packed: bytes, owners: list[Any], others: list[Any]) -> list[Any]:
+    sources = pickle.loads(zlib.decompress(packed))
+    for index, row in enumerate(sources):
+        if type(row) is tuple:
+            kind, owner = owners[row[0]]
+            sources[index] = kind(owner, *row[1:])
+        elif type(row) is int:
+            sources[index] = others[row]
+    return sources  # type: ignore[no-any-return]

@@ -21,7 +21,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from ..errors import ForkedError, StreamClosedError
+from ..errors import ForkedError, RemoteError, StreamClosedError
+from .waiting import raise_late, time_left
 
 T = TypeVar("T")
 # Seconds that the end of the interpreter waits for requests to end. That takes milliseconds.
@@ -98,18 +99,6 @@ class BackgroundLoop:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop)
 
-    def call(self, make: Callable[[], Awaitable[T]], timeout: float | None = None) -> T:
-        """Run the awaitable that `make` returns on the loop, and return its result. An interrupt ends it.
-
-        Raises TimeoutError after `timeout` seconds.
-        """
-        check_fork()
-        release = self.hold()
-        try:
-            return wait_for(self.start(make), timeout)
-        finally:
-            release()
-
 
 class _Release:
     def __init__(self, loop: BackgroundLoop) -> None:
@@ -129,6 +118,64 @@ def wait_for(future: concurrent.futures.Future[T], timeout: float | None = None)
     except BaseException:
         future.cancel()
         park_at_end()
+        raise
+
+
+def wait_in_time(future: concurrent.futures.Future[T], where: str) -> T:
+    """Like `wait_for`, until the deadline of this thread's call. `where` is for RemoteTimeoutError."""
+    try:
+        return wait_for(future, time_left())
+    except TimeoutError as exc:
+        if isinstance(exc, RemoteError) or time_left() != 0:
+            raise
+        raise_late(where)
+
+
+def call_in_time(make: Callable[[], Awaitable[T]], where: str) -> T:
+    """Run the awaitable that `make` returns on the loop, and return its result: see `wait_in_time`."""
+    check_fork()
+    release = background.hold()
+    try:
+        return wait_in_time(background.start(make), where)
+    finally:
+        release()
+
+
+def run_in_time(function: Callable[[], T], where: str, undo: Callable[[T], object] | None = None) -> T:
+    """Return the result of `function`, which cannot be cancelled: if this call has a deadline, it runs on a thread.
+
+    After the deadline it is left alone. A result that comes later is given to `undo`.
+    """
+    if time_left() is None:
+        return function()
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    lock = threading.Lock()
+    is_left = False
+
+    def run() -> None:
+        try:
+            result = function()
+        except BaseException as exc:
+            future.set_exception(exc)
+            return
+        with lock:
+            if not is_left:
+                future.set_result(result)
+                return
+        if undo is not None:
+            with suppress(Exception):
+                undo(result)
+
+    threading.Thread(target=run, name="zipstream-adapter-deadline", daemon=True).start()
+    try:
+        return future.result(time_left())
+    except BaseException as exc:
+        with lock:
+            is_left = not future.done()
+        if not is_left and isinstance(exc, TimeoutError):
+            return future.result()
+        if is_left and isinstance(exc, TimeoutError):
+            raise_late(where)
         raise
 
 

@@ -15,10 +15,11 @@ from typing import Any
 from .._buffers import ChunkedFile
 from .._checks import shown_half_made
 from ..errors import OptionError, RemotePermissionError
-from .background import background
+from .background import call_in_time, run_in_time
 from .objects import ObjectVersion, StoreObject
 from .s3_client import S3Object, stored_crc32
 from .stores import check_store, checked_path, import_obstore, map_errors, object_name
+from .waiting import WAITING, Waiting, call_within
 
 
 @shown_half_made
@@ -34,6 +35,7 @@ class FromStore:
         size: bytes.
         etag: the object's strong ETag; None if the store has none, so that size and date identify the object.
         modified: date of the last modification.
+        deadline: seconds that a read may wait for the store; None for no limit.
     """
 
     store: Any
@@ -41,12 +43,17 @@ class FromStore:
     size: int
     etag: str | None
     modified: datetime
+    deadline: float | None = None
 
     def __call__(self) -> io.RawIOBase:
         return _ObjectFile(self)
 
     def __hash__(self) -> int:
         return hash((self.path, self.size, self.etag, self.modified))
+
+    def table_row(self) -> tuple[Any, ...]:
+        """Return (class, store, the other fields …), as a `MemberTable` pickles many of them."""
+        return FromStore, self.store, self.path, self.size, self.etag, self.modified, self.deadline
 
     @property
     def where(self) -> str:
@@ -61,7 +68,10 @@ class FromStore:
     def as_object(self) -> StoreObject:
         """Return the object for reading its ranges, if it is unchanged."""
         version = ObjectVersion(self.size, self.etag, self.modified)
-        return StoreObject(self.store, self.path, self.where, version, "its entry was made", "Make a new entry")
+        waiting = WAITING._replace(deadline=self.deadline)
+        return StoreObject(
+            self.store, self.path, self.where, version, "its entry was made", "Make a new entry", waiting
+        )
 
 
 class _ObjectFile(ChunkedFile):
@@ -98,9 +108,15 @@ def find(store: Any, path: str, options: Mapping[str, Any]) -> tuple[FromStore, 
     obstore = import_obstore()
     check_store(store, "head")
     path = checked_path(path, repr(path))
-    with map_errors(object_name(store, path)):
-        meta = background.call(lambda: obstore.head_async(store, path))
-    return source_and_options(store, meta, options)
+    where = object_name(store, path)
+    with call_within(_deadline_of(options)):
+        with map_errors(where):
+            meta = call_in_time(lambda: obstore.head_async(store, path), where)
+        return source_and_options(store, meta, options)
+
+
+def _deadline_of(options: Mapping[str, Any]) -> float | None:
+    return Waiting.checked(0, options.get("deadline")).deadline
 
 
 def source_and_options(
@@ -113,10 +129,12 @@ def source_and_options(
     etag = meta["e_tag"]
     # Objects with equal weak ETags can differ, and If-Match never matches a weak one (RFC 9110, 13.1.1).
     strong = etag if etag and not etag.startswith("W/") else None
-    source = FromStore(store, meta["path"], meta["size"], strong, meta["last_modified"])
+    source = FromStore(store, meta["path"], meta["size"], strong, meta["last_modified"], _deadline_of(options))
     known: dict[str, Any] = {"size": source.size, "modified": source.modified, **options}
+    known.pop("deadline", None)
     if known.pop("checksum", True) and "crc32" not in known:
-        known["crc32"] = _crc32_of(source)
+        with call_within(source.deadline):
+            known["crc32"] = _crc32_of(source)
     return source, known
 
 
@@ -125,7 +143,7 @@ def _crc32_of(source: FromStore) -> int | None:
     if type(source.store).__name__ != "S3Store":
         return None
     try:
-        etag, found = stored_crc32(S3Object(source.store, source.path))
+        etag, found = run_in_time(lambda: stored_crc32(S3Object(source.store, source.path)), source.where)
     except (
         OptionError,
         RemotePermissionError,

@@ -29,7 +29,7 @@ from ..errors import (
     SourceChangedError,
     StreamClosedError,
 )
-from .background import background, check_fork, hold_for, wait_for
+from .background import background, call_in_time, check_fork, hold_for, wait_in_time
 from .stores import import_obstore, is_transient, map_error, map_errors
 from .waiting import WAITING, Tries, Waiting, call_within, raise_late, time_left
 
@@ -241,7 +241,7 @@ class StoreObject(RemoteObject):
         return self._call(lambda: self._tail(size))
 
     async def atail(self, size: int) -> bytes:
-        async with _within(self.waiting.deadline, self.where):
+        async with within_deadline(self.waiting.deadline, self.where):
             return await self._tail(size)
 
     def confirm(self) -> None:
@@ -250,12 +250,7 @@ class StoreObject(RemoteObject):
 
     def _call(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         with call_within(self.waiting.deadline):
-            try:
-                return background.call(make, time_left())
-            except TimeoutError as exc:
-                if isinstance(exc, RemoteError):
-                    raise
-                raise_late(self.where, self.waiting.deadline)
+            return call_in_time(make, self.where)
 
     async def _tail(self, size: int) -> bytes:
         parts: list[bytes] = []
@@ -317,7 +312,7 @@ class StoreObject(RemoteObject):
         chunks = self._bytes(start, stop)
         try:
             while True:
-                async with _within(self.waiting.deadline, self.where):
+                async with within_deadline(self.waiting.deadline, self.where):
                     chunk = await anext(chunks, b"")
                 if not chunk:
                     return
@@ -411,7 +406,7 @@ def _with_tries(exc: RemoteError, often: str) -> Exception:
     return type(exc)(f"{exc}{often}")
 
 
-class _within:
+class within_deadline:
     """Asynchronous context manager that raises RemoteTimeoutError after `deadline` seconds."""
 
     def __init__(self, deadline: float | None, where: str) -> None:
@@ -450,12 +445,7 @@ class _LoopChunks(Chunks):
                     self.refuse_closed()
                     body = self._body
                     self._future = background.start(lambda: anext(body, b""))
-                try:
-                    chunk: bytes = wait_for(self._future, time_left())
-                except TimeoutError as exc:
-                    if isinstance(exc, RemoteError):
-                        raise
-                    raise_late(self.where, self._deadline)
+                chunk: bytes = wait_in_time(self._future, self.where)
         except BaseException as exc:
             # CancelledError, or obstore's error at the end of a request that was dropped
             closed = self.is_closed
@@ -535,7 +525,7 @@ class FetchedObject(RemoteObject):
         state = BodyProgress(self.where, start, stop)
         while state:
             state.begin()
-            async with _within(self.waiting.deadline, self.where):
+            async with within_deadline(self.waiting.deadline, self.where):
                 chunk = await self._on_thread(lambda: self.fetch_some(state.at, stop))
             state.take(chunk)
             if chunk:

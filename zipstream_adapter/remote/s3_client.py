@@ -29,7 +29,8 @@ from .stores import import_obstore, map_errors, object_name
 
 # Validity of a signed URL: parts may wait hours for a worker.
 URL_LIFETIME = timedelta(hours=12)
-_MAX_TRIES = 6
+# botocore pauses up to 1, 2, 4 … seconds: two minutes on average, as a throttled bucket may need.
+_MAX_TRIES = 9
 # Seconds without data before a connection counts as broken.
 _TIMEOUT_S = 60
 _MAX_CLIENTS, _MAX_CONNECTIONS = 8, 64
@@ -105,8 +106,8 @@ class S3Object:
         self.where = object_name(store, path)
         if type(store).__name__ != "S3Store":
             raise OptionError(
-                f"{self.where}: only an S3Store supports uploads by parts. (For Google's buckets use "
-                "S3Store(bucket, endpoint='https://storage.googleapis.com', …) with an HMAC key)"
+                f"{self.where}: only an S3Store supports uploads by parts: use upload_zip, which writes to any bucket. "
+                "(For Google's buckets, S3Store(bucket, endpoint='https://storage.googleapis.com', …) with an HMAC key)"
             )
         config = _store_config(store)
         if config is None:

@@ -157,10 +157,22 @@ def call_within(seconds: float | None) -> Iterator[None]:
         yield
         return
     _thread.until = time.monotonic() + seconds
+    _thread.seconds = seconds
     try:
         yield
     finally:
         _thread.until = None
+
+
+@contextmanager
+def without_deadline() -> Iterator[None]:
+    """Context manager for cleaning up after a call: its deadline does not count there."""
+    until = getattr(_thread, "until", None)
+    _thread.until = None
+    try:
+        yield
+    finally:
+        _thread.until = until
 
 
 def time_left() -> float | None:
@@ -169,9 +181,9 @@ def time_left() -> float | None:
     return None if until is None else max(0.0, until - time.monotonic())
 
 
-def raise_late(where: str, deadline: float | None) -> NoReturn:
-    """Raise the error of a call whose deadline is over."""
-    raise _too_late(where, deadline, "")
+def raise_late(where: str, deadline: float | None = None) -> NoReturn:
+    """Raise the error of a call whose deadline is over. Default: that of this thread's call."""
+    raise _too_late(where, getattr(_thread, "seconds", None) if deadline is None else deadline, "")
 
 
 def _too_late(where: str, deadline: float | None, last: str) -> RemoteError:

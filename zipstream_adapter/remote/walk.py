@@ -15,8 +15,10 @@ from .._entries.entry import Entry
 from .._entries.types import EntryOptions
 from .._entries.walk import pattern_excluder
 from ..errors import OptionError, RemoteNotFoundError
+from .background import call_in_time, check_fork
 from .object_source import find, source_and_options
 from .stores import check_store, import_obstore, map_error
+from .waiting import Waiting, call_within
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -39,6 +41,7 @@ def walk_store(
     into: str = "",
     exclude: Iterable[str] | Exclude = (),
     checksums: bool = True,
+    deadline: float | None = None,
     **options: Unpack[EntryOptions],
 ) -> Iterator[Entry]:
     """Yield the objects of an obstore store under `prefix` as entries, in order of their keys.
@@ -55,37 +58,45 @@ def walk_store(
         exclude: as for `walk`: patterns, or a function of (path in the store, relative name).
         checksums: whether to ask S3 for each object's CRC-32: one request per object, up to 16 at a time. With the
             CRC-32, a member's header is complete, and a `ZipLayout` need not read the object to compute it.
+        deadline: seconds that each step may take, the store's own retries included: up to 1,000 keys of the listing,
+            the request for a checksum, and later each read of a piece of an object's data. Default: None, for no limit.
         options: options of Entry for every object; directories take only date, comment, extra field and zip64.
 
     An object of 0 bytes whose key ends in a slash, which some tools use to represent a directory, becomes that
     directory. If it represents `prefix` itself, it is skipped.
 
-    Raises, while iterating: OptionError for a key that obstore does not accept; RemoteError. Names that are unsafe to
+    Raises OptionError at once; while iterating: OptionError for a key that obstore does not accept; RemoteError;
+    RemoteTimeoutError after `deadline`. An interrupt ends a listing that waits. Names that are unsafe to
     extract are checked by the archive, as for other entries.
     """
     hide_in(options)
     check_names("walk_store", options, EntryOptions.__optional_keys__)
     if not isinstance(prefix, str) or not isinstance(into, str):
         raise OptionError(f"prefix={prefix!r}, into={into!r}: give directories as str")
+    deadline = Waiting.checked(0, deadline).deadline
     obstore = import_obstore()
     check_store(store, "list")
     key_prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
     name_prefix = into.rstrip("/") + "/" if into else ""
     excluded: Any = exclude if callable(exclude) else pattern_excluder(exclude)
 
+    def is_directory(meta: dict[str, Any]) -> bool:
+        """Whether the object represents a directory: a listing shows ``photos/`` as ``photos``."""
+        return meta["size"] == 0 and not _exists(store, meta["path"], deadline)
+
     def is_marker(meta: dict[str, Any]) -> bool:
-        """Whether the object represents the prefix: a listing shows ``photos/`` as ``photos``."""
-        return meta["path"] == key_prefix.removesuffix("/") and meta["size"] == 0 and not _exists(store, meta["path"])
+        """Whether the object represents the prefix."""
+        return meta["path"] == key_prefix.removesuffix("/") and is_directory(meta)
 
     def entry(meta: dict[str, Any]) -> Entry:
         name = name_prefix + meta["path"].removeprefix(key_prefix)
-        if meta["size"] == 0 and not _exists(store, meta["path"]):
+        if is_directory(meta):
             directory_options = {key: value for key, value in options.items() if key in _DIRECTORY_OPTIONS}
             return Entry.directory(name, **{"modified": meta["last_modified"], **directory_options})
-        source, known = source_and_options(store, meta, {"checksum": checksums, **options})
+        source, known = source_and_options(store, meta, {"checksum": checksums, "deadline": deadline, **options})
         return Entry(name, source, **known)
 
-    metas = (meta for meta in _list_objects(obstore, store, key_prefix) if not is_marker(meta))
+    metas = (meta for meta in _list_objects(obstore, store, key_prefix, deadline) if not is_marker(meta))
     if excluded is not None:
         metas = (
             meta for meta in metas if not excluded(PurePosixPath(meta["path"]), meta["path"].removeprefix(key_prefix))
@@ -93,22 +104,29 @@ def walk_store(
     return _checked_entries(metas, entry) if checksums and type(store).__name__ == "S3Store" else map(entry, metas)
 
 
-def _exists(store: Any, path: str) -> bool:
+def _exists(store: Any, path: str, deadline: float | None) -> bool:
     """Whether an object with exactly this key exists: a listing shows ``a/`` as ``a``."""
     try:
-        find(store, path, {"checksum": False})
+        find(store, path, {"checksum": False, "deadline": deadline})
     except RemoteNotFoundError:
         return False
     return True
 
 
-def _list_objects(obstore: Any, store: Any, key_prefix: str) -> Iterator[dict[str, Any]]:
+def _list_objects(obstore: Any, store: Any, key_prefix: str, deadline: float | None) -> Iterator[dict[str, Any]]:
     where = f"the objects under {key_prefix!r} in {type(store).__name__}"
+
+    def waited_for(make: Callable[[], Any]) -> Any:
+        with call_within(deadline):
+            return call_in_time(make, where)
+
+    check_fork()
     try:
         chunks = obstore.list(store, key_prefix or None)
         if type(store).__name__ not in _SORTED_STORES:
-            chunks = [sorted(chunks.collect(), key=lambda meta: str(meta["path"]))]
-        for chunk in chunks:
+            yield from sorted(waited_for(chunks.collect_async), key=lambda meta: str(meta["path"]))
+            return
+        while chunk := waited_for(lambda: anext(chunks, None)):
             yield from chunk
     except Exception as exc:
         if type(exc).__name__ == "InvalidPathError":

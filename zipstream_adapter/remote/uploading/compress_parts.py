@@ -29,7 +29,7 @@ from ..._layout.rereading import Piece, PinnedSource
 from ..._layout.shares import raise_unpicklable
 from ..._writer.promises import wrong_crc
 from ...errors import EntryError, OptionError, StreamClosedError
-from ..background import background
+from ..background import call_in_time
 from ..object_source import FromStore
 from ..stores import check_store, checked_path, import_obstore, map_errors
 from .packs import FromPacks, Job, Made, PackTarget, PackVersion, Slice, compress_share
@@ -190,9 +190,10 @@ def _remove(store: Any, prefix: str) -> None:
             await obstore.delete_async(store, paths[at : at + _DELETED_AT_ONCE])
         return len(paths)
 
-    with map_errors(f"the temporary objects under {prefix!r} in {type(store).__name__}"):
+    where = f"the temporary objects under {prefix!r} in {type(store).__name__}"
+    with map_errors(where):
         for _ in range(_MAX_REMOVALS):
-            if not background.call(sweep):
+            if not call_in_time(sweep, where):
                 return
 
 

@@ -10,9 +10,7 @@ import asyncio
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from ...errors import RemoteError
-from ..background import background, wait_for
-from ..waiting import raise_late, time_left
+from ..background import background, wait_in_time
 
 T = TypeVar("T")
 
@@ -75,12 +73,7 @@ class PartUpload:
         self._wait(background.start(lambda: self._send(batch)))
 
     def _wait(self, future: Future[T]) -> T:
-        try:
-            return wait_for(future, time_left())
-        except TimeoutError as exc:
-            if isinstance(exc, RemoteError) or time_left() != 0:
-                raise
-            raise_late(self._settings.where, self._settings.deadline)
+        return wait_in_time(future, self._settings.where)
 
     async def _send(self, batch: memoryview | None) -> None:
         if self._task is None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ...errors import RemoteError, RemoteNotFoundError, RemotePermissionError
+from ...errors import RemoteError, RemoteNotFoundError, RemotePermissionError, SourceChangedError
 from ..s3_client import ClientSettings, S3Object, client_of, mapping_errors
 
 # Tries to abort an upload: parts may arrive after an abort (Amazon S3 API Reference, AbortMultipartUpload).
@@ -30,13 +31,111 @@ class PartTarget(NamedTuple):
 
 def put_part(target: PartTarget, data: bytes | bytearray) -> str:
     """Upload one part and return its ETag. The store verifies the data by its MD5 (RFC 1864)."""
-    digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    return _put(target, data, hashlib.md5(data, usedforsecurity=False).digest())
+
+
+def stream_part(target: PartTarget, size: int, make: Callable[[], Iterable[bytes]]) -> str:
+    """Like `put_part`, while the part is made. `make` returns its `size` bytes, and is called again for each try.
+
+    The ETag is compared with the MD5 of the bytes that were sent. If it is another value, as in buckets encrypted by
+    AWS KMS, the part is sent once more with its MD5, which the store verifies. This process then makes further parts
+    for the bucket twice, and sends them once.
+    """
+    place = target.settings.endpoint, target.place["Bucket"]
+    body = _PartBody(size, make)
+    try:
+        if place in _without_md5:
+            body.seek(0)
+            while body.read():
+                pass
+            return _put(target, body, body.md5)
+        etag = _put(target, body, None)
+        if etag.strip('"') != body.md5.hex():
+            _without_md5.add(place)
+            etag = _put(target, body, body.md5)
+        return etag
+    except _SourceFailed as failed:
+        raise failed.error from None
+    finally:
+        body.close()
+
+
+# Endpoints and buckets whose ETags are not the MD5s of parts.
+_without_md5: set[tuple[str, str]] = set()
+
+
+def _put(target: PartTarget, body: Any, md5: bytes | None) -> str:
+    known = {} if md5 is None else {"ContentMD5": base64.b64encode(md5).decode()}
+    if isinstance(body, _PartBody):
+        body.seek(0)
     with mapping_errors(target.where, target.settings.tries):
         client = client_of(target.settings)
-        etag = client.upload_part(**target.place, SignedUrl=target.url, Body=data, ContentMD5=digest).get("ETag")
+        etag = client.upload_part(**target.place, SignedUrl=target.url, Body=body, **known).get("ETag")
+    if isinstance(body, _PartBody) and md5 not in (None, body.md5):
+        raise SourceChangedError(f"{target.where}: the sources of a part gave other data when it was made again")
     if not etag:
         raise RemoteError(f"{target.where}: the store accepted a part but returned no ETag")
     return str(etag)
+
+
+class _SourceFailed(BaseException):
+    """An error in making a part. botocore would take it for one of the connection, and repeat the request."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _PartBody:
+    """A part as the file that botocore sends. It can be rewound to the beginning only, which makes the part anew."""
+
+    def __init__(self, size: int, make: Callable[[], Iterable[bytes]]) -> None:
+        self._size = size
+        self._make = make
+        self._chunks: Iterator[bytes] = iter(())
+        self._first = b""
+        self._at = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def md5(self) -> bytes:
+        """MD5 of the bytes that have been read."""
+        return self._md5.digest()
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if offset or whence:
+            raise io.UnsupportedOperation("a part can be rewound to its beginning only")
+        self.close()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._at = 0
+        self._chunks = iter(self._make())
+        self._first = self._next()  # before the request begins: it may take long
+        return 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next chunk, of any length; b"" at the end."""
+        chunk, self._first = self._first or self._next(), b""
+        self._md5.update(chunk)
+        self._at += len(chunk)
+        return chunk
+
+    def _next(self) -> bytes:
+        try:
+            return next(self._chunks, b"")
+        except Exception as exc:
+            raise _SourceFailed(exc) from None
+
+    def close(self) -> None:
+        """Close the source."""
+        close = getattr(self._chunks, "close", None)
+        if callable(close):
+            close()
 
 
 class Multipart:

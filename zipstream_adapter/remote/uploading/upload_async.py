@@ -16,6 +16,7 @@ from ..._stream.asynchronous import AsyncZipStream
 from ..._stream.sync import ZipStream
 from ..._writer.options import AsyncStreamOptions
 from ...errors import EntryTypeError
+from ..objects import within_deadline
 from ..store_options import StoreOptions
 from .destination import find_destination, split_options
 from .upload import Uploaded, UploadSettings, path_and_entries, refuse_options, size_bound
@@ -39,6 +40,7 @@ async def upload_zip_async(
     max_concurrency: int = 4,
     attributes: Mapping[str, str] | None = None,
     patience: float | None = None,
+    deadline: float | None = None,
     **options: Unpack[AsyncUploadOptions],
 ) -> Uploaded:
     """Like `upload_zip`, on an event loop, without blocking it.
@@ -50,6 +52,8 @@ async def upload_zip_async(
         store, path, part_size, max_concurrency, attributes, patience: as for `upload_zip`.
         entries: as for `async_stream_zip`, asynchronous ones included; or an `AsyncZipStream` from which nothing has
             been read; or a `ZipLayout`.
+        deadline: seconds that the whole call may take, reading the sources included; None (the default) for no limit.
+            Then the call ends as by a cancellation, with RemoteTimeoutError. Giving up the upload may take longer.
         options: those of `async_stream_zip`, if `entries` are entries; for a URL also those of the store.
 
     Raises as `upload_zip`.
@@ -61,12 +65,13 @@ async def upload_zip_async(
     given_path, given = path_and_entries(store, path, entries)
     stream_options, store_options = split_options(options)
     store, place = find_destination(store, given_path, patience, store_options)
-    settings = UploadSettings(store, place, part_size, max_concurrency, attributes)
+    settings = UploadSettings(store, place, part_size, max_concurrency, attributes, deadline)
     stream = _stream_of(given, cast("AsyncStreamOptions", stream_options))
     chunks = stream.aiter_range() if isinstance(stream, ZipLayout) else stream
     try:
-        await _set_size(settings, stream, given)
-        return await _upload(settings, _AsyncPartStream(chunks, settings))
+        async with within_deadline(settings.deadline, settings.where):
+            await _set_size(settings, stream, given)
+            return await _upload(settings, _AsyncPartStream(chunks, settings))
     finally:
         await closed_or_left(chunks.aclose(), "closing an archive that was being uploaded")
 

@@ -11,8 +11,10 @@ from ..._concurrency.scattered import check_executor
 from ..._layout.layout import ZipLayout
 from ..._layout.parts import Part
 from ...errors import LimitError, OptionError, RemoteError, SourceChangedError
+from ..background import run_in_time
 from ..stores import is_transient
-from .s3_multipart import Multipart, PartTarget, put_part
+from ..waiting import call_within, raise_late, time_left, without_deadline
+from .s3_multipart import Multipart, PartTarget, put_part, stream_part
 from .upload import Uploaded, UploadSettings
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 # The largest object of S3 (Amazon S3 User Guide, "Amazon S3 multipart upload limits").
 _MAX_OBJECT = 5 << 40
+# Parts of up to this many bytes are made before they are sent.
+MOST_HELD = 16 << 20
 
 
 class UploadToken(NamedTuple):
@@ -69,6 +73,7 @@ def upload_parts(
     on_progress: Callable[[PartsProgress], object] | None = None,
     keep: bool = False,
     resume: UploadToken | None = None,
+    deadline: float | None = None,
 ) -> Uploaded:
     """Write the archive of `layout` to one S3 object whose parts workers make and upload: all of it, or nothing.
 
@@ -87,11 +92,15 @@ def upload_parts(
         executor: a concurrent.futures.Executor: threads, processes, or one that uses other machines, such as
             `get_executor()` of a Dask client. It is not shut down. Processes must be made by spawn or forkserver; those
             of fork (Linux's default before Python 3.14) are refused.
-        part_size: bytes of a part, 5 MiB to 5 GiB; a worker holds one part in memory. Default: 8 MiB, or more if
-            10,000 parts of 8 MiB are not enough.
+        part_size: bytes of a part, 5 MiB to 5 GiB. Default: 8 MiB, or more if 10,000 parts of 8 MiB are not enough. A
+            worker holds a part of up to 16 MiB in memory. It sends a larger one while it makes it, in chunks, and makes
+            it anew for each further try. (If the bucket's ETags are not MD5s, as with AWS KMS, it makes each part
+            twice, because the store verifies the MD5.)
         max_concurrency: most parts submitted to the executor at a time, queued ones included.
         tries: how often a part is handed to a worker whose connection to the store fails, or that the store answers by
-            a 5xx or 429 (beyond the requests that the worker itself repeats). Other failures end the upload at once.
+            a 5xx or 429. The worker itself repeats a request before, as often as ``max_retries`` of the store's
+            ``retry_config`` says; by default 8 times, for two minutes on average. Other failures end the upload at
+            once.
         on_progress: called in this thread at the beginning, and after each part that the store has. An exception that
             it raises ends the upload.
         keep: whether a failure leaves the parts in the store, to go on later. Default: it aborts the upload. The token
@@ -99,6 +108,9 @@ def upload_parts(
             cost money: `abort_upload` removes them, or a lifecycle rule of the bucket.)
         resume: token of an upload that was kept. The store is asked for the parts that it has, which are not sent
             again. `layout` must be that of the same archive; `part_size` is the token's. A failure keeps the parts.
+        deadline: seconds that the whole call may take, checked where it waits for workers and for the store; None (the
+            default) for no limit. After it, RemoteTimeoutError is raised as any other failure, once the running parts
+            have ended and the upload has been aborted (or kept): giving up may take longer.
 
     Raises OptionError, LimitError (for more than 10,000 parts or 5 TiB), SourceChangedError (if `resume` is of another
     archive) at once; the first error raised in making a part; RemoteError of the store. Before any exception is raised,
@@ -113,24 +125,45 @@ def upload_parts(
     refuse_forks(executor)
     if resume is not None:
         part_size = _checked_token(resume, path, layout, part_size)
-    settings = UploadSettings(store, path, part_size, max_concurrency, None)
+    settings = UploadSettings(store, path, part_size, max_concurrency, None, deadline)
     settings.set_size(layout.size, None)
     if layout.size > _MAX_OBJECT:
         raise LimitError(f"{settings.where}: the archive has {layout.size} bytes, and an object at most {_MAX_OBJECT}")
-    upload = Multipart(store, path, resume.upload_id if resume is not None else None)
+    with call_within(settings.deadline):
+        return _uploaded(settings, layout, executor, max_concurrency, tries, on_progress, keep, resume)
+
+
+def _uploaded(
+    settings: UploadSettings,
+    layout: ZipLayout,
+    executor: Executor,
+    max_concurrency: int,
+    tries: int,
+    on_progress: Callable[[PartsProgress], object] | None,
+    keep: bool,
+    resume: UploadToken | None,
+) -> Uploaded:
+    """Upload the parts within the deadline of this thread's call. See `upload_parts`."""
+    path = settings.path
+    upload = run_in_time(
+        lambda: Multipart(settings.store, path, resume.upload_id if resume is not None else None),
+        settings.where,
+        undo=lambda made: made.abort(Exception()) if resume is None else None,
+    )
     token = UploadToken(path, upload.upload_id, settings.part_size, layout.size, layout.etag)
     try:
         sending = _Sending(upload, layout.parts(settings.part_size), executor, tries, token, on_progress)
         if resume is not None:
             sending.find_sent()
         sending.run(max_concurrency)
-        etag, version = upload.complete(sending.etags)
+        etag, version = run_in_time(lambda: upload.complete(sending.etags), upload.where)
     except BaseException as exc:
         if keep or resume is not None:
             exc.token = token  # type: ignore[attr-defined]
             exc.add_note(f"(the upload {token.upload_id!r} was kept: give resume={token!r} to go on)")
         else:
-            upload.abort(exc)
+            with without_deadline():
+                upload.abort(exc)
         raise
     return Uploaded(path, layout.size, etag, version)
 
@@ -187,7 +220,7 @@ class _Sending:
 
     def find_sent(self) -> None:
         """Ask the store which parts it has."""
-        for number, etag, size in self._upload.sent_parts():
+        for number, etag, size in run_in_time(lambda: list(self._upload.sent_parts()), self._upload.where):
             if number <= len(self._parts) and size == len(self._parts[number - 1]):
                 self.etags[number - 1] = etag
 
@@ -202,7 +235,9 @@ class _Sending:
                     index = left.popleft()
                     target = self._upload.target(index + 1)
                     pending[self._executor.submit(make_and_put, self._parts[index], target)] = index
-                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                done, _ = wait(pending, time_left(), FIRST_COMPLETED)
+                if not done:
+                    raise_late(self._upload.where)
                 for future in done:
                     index = pending.pop(future)
                     if self._is_again(future, index):
@@ -247,6 +282,9 @@ def refuse_forks(executor: Executor) -> None:
 
 def make_and_put(part: Part, target: PartTarget) -> str:
     """Make the part and upload it; returns its ETag. Runs on the worker."""
+    if len(part) > MOST_HELD:
+        part.find_checksums()  # a connection that waits for them would be closed
+        return stream_part(target, len(part), part.__iter__)
     data = bytearray(len(part))
     at = 0
     for chunk in part:
