@@ -61,7 +61,7 @@ def test_what_came_of_a_slow_source_is_handed_over_when_its_turn_has_come(pieces
     def trickle() -> Iterator[bytes]:
         for _ in range(pieces):
             yield b"piece"
-        assert arrived.wait(30), "nothing was handed over"
+        assert arrived.wait(60), "nothing was handed over"
         yield b"end"
 
     entries: list[Any] = [("a", b"before"), ("slow", trickle())]
@@ -102,13 +102,15 @@ class Counting:
 
     def __init__(self) -> None:
         self.opened = self.ended = self.most = 0
+        self._lock = threading.Lock()
 
     def entry(self, number: int, asynchronous: bool) -> Entry:
         return Entry(str(number), self._async_source if asynchronous else self._source, modified=DATE)
 
     def _begin(self) -> None:
-        self.opened += 1
-        self.most = max(self.most, self.opened - self.ended)
+        with self._lock:
+            self.opened += 1
+            self.most = max(self.most, self.opened - self.ended)
 
     def _source(self) -> Iterator[bytes]:
         self._begin()
@@ -168,7 +170,7 @@ def test_they_are_waited_for_at_the_same_time(way: str, asynchronous: bool) -> N
     if asynchronous and way == "sync":
         pytest.skip("for the event loop")
     count = 4
-    here = threading.Barrier(count, timeout=30)
+    here = threading.Barrier(count, timeout=60)
     begun: list[int] = []
 
     def source() -> Iterator[bytes]:
@@ -177,7 +179,7 @@ def test_they_are_waited_for_at_the_same_time(way: str, asynchronous: bool) -> N
 
     async def async_source() -> AsyncIterator[bytes]:
         begun.append(1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(begun) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         yield b"data"
@@ -335,7 +337,7 @@ def test_closing_waits_for_what_blocks(way: str) -> None:
     class Blocking(SyncFile):
         def read(self, size: int = -1) -> bytes:
             waits.set()
-            assert go.wait(30)
+            assert go.wait(60)
             return super().read(size)
 
     source = Blocking(ledger)

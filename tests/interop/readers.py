@@ -59,7 +59,7 @@ def run(
     """What the program says on standard output and on standard error; `stdin` goes to it through a pipe."""
     environment = {**os.environ, **_LOCALE, **environment}
     done = subprocess.run(
-        command, input=stdin, capture_output=True, timeout=100, check=False, cwd=place, env=environment
+        command, input=stdin, capture_output=True, timeout=200, check=False, cwd=place, env=environment
     )
     out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     if done.returncode != 0:

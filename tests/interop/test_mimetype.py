@@ -159,7 +159,7 @@ def test_epubcheck_takes_a_book(make: Make, compression: str, tmp_path: Path) ->
     mimetype = Entry("mimetype", EPUB, compression="stored", modified=DATE)
     path = tmp_path / "book.epub"
     path.write_bytes(make(list(book(mimetype, compression)), compression=compression))
-    done = subprocess.run([java, "-jar", checker, path], capture_output=True, timeout=100, check=False)
+    done = subprocess.run([java, "-jar", checker, path], capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert b"PKG-00" not in done.stdout + done.stderr
 
@@ -169,5 +169,5 @@ def test_file_knows_what_it_is(mimetype: bytes, known_as: bytes, tmp_path: Path)
     program = need("file")
     path = tmp_path / "document"
     path.write_bytes(streamed([("mimetype", mimetype), ("content.xml", b"<x/>")]))
-    done = subprocess.run([program, "--brief", path], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([program, "--brief", path], capture_output=True, timeout=200, check=True)
     assert known_as in done.stdout

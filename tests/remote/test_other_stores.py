@@ -193,7 +193,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
 
 
 async def test_an_archive_behind_nginx(nginx: str) -> None:

@@ -270,7 +270,7 @@ with asyncio.Runner() as runner:
     left = runner.run(some(stream))
     pid = os.fork()
     if not pid:
-        signal.alarm(40)
+        signal.alarm(150)
         os._exit(0 if len(asyncio.run(whole())) > 100 else 1)
     status = os.waitpid(pid, 0)[1]
     rest = runner.run(stream.read())

@@ -33,8 +33,8 @@ EXAMPLES = ROOT / "examples"
 BLOCK = random.Random(7).randbytes(1 << 16)
 # More than may be in flight between workers.
 BEFORE_THE_GATE, AFTER_THE_GATE = BLOCK * 64, b"and this is the end\n"
-LIFETIME = 100  # seconds after which a server ends by itself
-PATIENCE = 20.0  # seconds that anything here is waited for
+LIFETIME = 600  # seconds after which a server ends by itself
+PATIENCE = 60.0  # seconds that anything here is waited for
 
 # exec() keeps the alarm, and whoever is started does not know of it.
 _WITH_ALARM = (
@@ -115,7 +115,7 @@ def serve(command: Sequence[str], home: Path, environment: Mapping[str, str]) ->
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -49,7 +49,7 @@ class Client:
         await asyncio.sleep(0)
 
     async def ask(self) -> Client:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await self._app(self.scope, self.receive, self.send)
         assert not other_tasks()
         return self
@@ -262,7 +262,7 @@ def test_an_end_at_any_step_closes_all(how: str) -> None:
             client = Client(asgi_app(lambda request: layout))
             task = asyncio.ensure_future(client._app(client.scope, client.receive, client.send))
             loop.in_steps(step, client.gone.set if how == "the client goes" else task.cancel)
-            await asyncio.wait((task,), timeout=30)
+            await asyncio.wait((task,), timeout=60)
             loop.forget()
             assert not other_tasks()
             assert layout.closed == len(layout.opened)
@@ -301,7 +301,7 @@ def test_a_thread_that_resolves_is_waited_for() -> None:
 
         def resolve(request: Request) -> None:
             begun.set()
-            go.wait(30)
+            go.wait(60)
             ended.set()
 
         client = Client(asgi_app(resolve))
