@@ -25,7 +25,7 @@ from tests.support.buckets import PART, Bucket, need_obstore, refuse, serving
 from tests.support.executors import Recording
 from tests.support.loops import module
 from tests.support.oracles import members
-from tests.support.workers import Measuring, dask, processes, threads
+from tests.support.workers import Measuring, Processes, dask, processes, threads
 from zipstream_adapter import (
     CRC32MismatchError,
     Entry,
@@ -297,7 +297,7 @@ def dying() -> Any:
 
 def test_a_worker_that_dies_leaves_nothing(bucket: Bucket, tree: Path) -> None:
     entries = [*(Entry(str(each), tree / "file 9.txt") for each in range(4)), Entry("end", dying, size=2 * MIB)]
-    with processes() as workers, pytest.raises(BrokenProcessPool):
+    with Processes() as workers, pytest.raises(BrokenProcessPool):
         compress_parts(entries, workers, bucket.store(), piece_size=MIB)
     assert any(method == "PUT" for method, _, _ in bucket.asked)
     assert (bucket.objects(), bucket.unfinished()) == ({}, [])
