@@ -11,9 +11,12 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.sweeps import WHOLE
 
-settings.register_profile("fast", max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time, so that a run tells of what was changed. "thorough" draws others each time.
+settings.register_profile(
+    "fast", max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("sweep", parent=settings.get_profile("fast"), max_examples=60)
-settings.register_profile("thorough", parent=settings.get_profile("fast"), max_examples=1000)
+settings.register_profile("thorough", parent=settings.get_profile("fast"), max_examples=1000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sweep" if WHOLE else "fast"))
 OUT = {"large": "gigabytes of data", "sweep": "every value of something"}
 

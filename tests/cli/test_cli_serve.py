@@ -17,6 +17,7 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ import pytest
 
 from tests.support.loops import module
 from tests.support.oracles import members, need
-from tests.support.servers import wait_for
+from tests.support.servers import is_settled, wait_for
 
 module("uvicorn")
 SECRET = b"not to be told"
@@ -430,18 +431,35 @@ def test_any_address_of_this_machine_may_be_asked(place: Path) -> None:
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.parametrize("closed", [False, True])
-def test_it_serves_on_if_nobody_reads_what_it_says(place: Path, closed: bool) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "zipstream_adapter", "serve", "tree", "--port", str(port)]
-    if closed:
-        command = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+def serve_unread(place: Path) -> tuple[subprocess.Popen[bytes], int]:
+    command = [sys.executable, "-m", "zipstream_adapter", "serve", "tree", "--port", "0"]
     process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
+    found = re.search(rb"at http://.*:(\d+)/ ", process.stdout.readline())
+    assert found
+    process.stdout.close()
+    return process, int(found[1])
+
+
+def serve_on_a_free_port(place: Path) -> tuple[subprocess.Popen[bytes], int]:
+    while True:  # until nobody else takes the port in between
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "zipstream_adapter", "serve", "tree", "--port", str(port)]
+        command = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+        process = subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE)
+        wait_for(partial(is_settled, process, port), "the port")
+        if process.poll() is None:
+            return process, port
+        _, said = process.communicate()
+        assert b"in use" in said, said
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_it_serves_on_if_nobody_reads_what_it_says(place: Path, closed: bool) -> None:
+    # It says the port where a reader is; without one, the port has to be known.
+    process, port = (serve_on_a_free_port if closed else serve_unread)(place)
     try:
-        process.stdout.readline()
-        process.stdout.close()
 
         def answers() -> bool:
             with suppress(ConnectionRefusedError):

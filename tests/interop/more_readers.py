@@ -142,7 +142,7 @@ def jars_pipe(library: str, archive: bytes, place: Path) -> Found:
 
 
 def _java_command() -> list[str]:
-    return [oracles.need("java"), "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", _java_classes(), "ReadZipJars"]
+    return [*oracles.java_command(), "-cp", _java_classes(), "ReadZipJars"]
 
 
 @cache

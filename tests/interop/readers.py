@@ -109,7 +109,7 @@ def java_pipe(archive: bytes, place: Path) -> Found:
 
 
 def java_command() -> list[str]:
-    return [oracles.need("java"), "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", oracles._java_classes(), "ReadZip"]
+    return [*oracles.java_command(), "-cp", oracles._java_classes(), "ReadZip"]
 
 
 def stream_unzip(archive: bytes, place: Path) -> Found:

@@ -13,11 +13,12 @@ import importlib
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -138,6 +139,14 @@ def _answers(port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+def is_settled(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether a server has come to listen, or to an end."""
+    with suppress(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port)).close()
+        return True
+    return process.poll() is not None
 
 
 def wait_for(happened: Callable[[], _T | None], what: str, pause: float = 0.01) -> _T:

@@ -75,8 +75,9 @@ def get(resolve: Resolve, headers: dict[str, str] | None = None, **scope: Any) -
     async def main() -> Client:
         return await Client(asgi_app(resolve), headers=raw, **scope).ask()
 
+    before = threading.enumerate()  # of other tests
     answer = run(main())
-    assert not step_threads()
+    assert not step_threads(before)
     return answer
 
 
@@ -247,14 +248,16 @@ def test_an_end_while_a_source_waits_closes_it(how: str) -> None:
         assert all(message.get("more_body", True) for message in client.sent)
         assert not other_tasks()
 
+    before = threading.enumerate()
     run(main())
-    assert not step_threads()
+    assert not step_threads(before)
 
 
 @pytest.mark.parametrize("how", ["the client goes", "the task is cancelled"])
 def test_an_end_at_any_step_closes_all(how: str) -> None:
     """Whatever is under way then: resolving on a thread, the first bytes, sending."""
     ended_early = 0
+    before = threading.enumerate()
     for step in range(1, 80):
         loop, layout = StepLoop(), BytesLayout(DATA, chunk=100)
 
@@ -273,7 +276,7 @@ def test_an_end_at_any_step_closes_all(how: str) -> None:
             return not whole
 
         ended_early += run(main(), lambda loop=loop: loop)  # type: ignore[misc]
-        assert not step_threads()
+        assert not step_threads(before)
     assert 10 < ended_early < 79
 
 
