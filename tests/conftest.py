@@ -35,6 +35,18 @@ def _no_workers_left() -> Iterator[None]:
         sys.modules["tests.support.workers"].end()
 
 
+_PATIENT = ["_stream.producer", "_stream.async_driver", "_writer.member"]
+_PATIENT += ["_entries.prefetch", "_entries.async_prefetch"]
+
+
+@pytest.fixture(autouse=True)
+def _patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that are marked as patient wait for sources as long as it takes."""
+    if request.node.get_closest_marker("patient"):
+        for module in _PATIENT:
+            monkeypatch.setattr(f"zipstream_adapter.{module}.PATIENCE", 1e6)
+
+
 @pytest.fixture(autouse=True)
 def _no_date_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests that want SOURCE_DATE_EPOCH set it themselves."""

@@ -131,6 +131,7 @@ def test_neither_source_nor_workers_nor_the_way_in_show(
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.patient
 def test_an_executor_does_not_show(kind: str) -> None:
     items = [Entry(str(size), mixed(size), modified=DATE) for size in (*range(0, BLOCK, 9_000), BLOCK + 1)]
     made: Executor = ThreadPoolExecutor(2) if kind == "threads" else ProcessPoolExecutor(1, get_context("spawn"))
@@ -139,6 +140,7 @@ def test_an_executor_does_not_show(kind: str) -> None:
         assert archive_of(*items, executor=executor, workers=2) == archive_of(*items, workers=0)
 
 
+@pytest.mark.patient
 async def test_the_event_loop_does_not_show() -> None:
     members = {str(size): mixed(size) for size in (0, 3000, BLOCK, 3 * BLOCK)}
 

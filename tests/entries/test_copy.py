@@ -241,6 +241,7 @@ def test_other_readers_of_the_same_file_are_not_disturbed() -> None:
 
 @pytest.mark.parametrize("prefetch", [0, 3])
 @pytest.mark.parametrize("from_path", [True, False])
+@pytest.mark.patient
 def test_the_asynchronous_stream_gives_the_same_bytes(prefetch: int, from_path: bool, path: Path) -> None:
     with zipfile.ZipFile(path) as opened:
         entries = [Entry.copy(path if from_path else opened, name) for name in opened.namelist() * 2]

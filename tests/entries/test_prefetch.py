@@ -49,6 +49,7 @@ def archive_of(way: str, entries: Iterable[Any], **options: Any) -> bytes:
 
 @given(recipes(), st.sampled_from([1, 2, 5, 100]), st.sampled_from([0, 100, 65536]))
 @pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.patient
 def test_prefetch_does_not_show(way: str, made: list[Recipe], prefetch: int, chunk_size: int) -> None:
     plain = b"".join(stream_zip([recipe.entry() for recipe in made], chunk_size=chunk_size))
     assert archive_of(way, [recipe.entry() for recipe in made], prefetch=prefetch, chunk_size=chunk_size) == plain
@@ -211,11 +212,8 @@ class Failing:
 
 
 @pytest.mark.parametrize("prefetch", COUNTS)
-def test_an_error_waits_for_its_turn(way: str, prefetch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # On a busy machine a source may be late, of which the header would tell.
-    for module in ("_entries.async_prefetch", "_stream.producer", "_writer.member"):
-        monkeypatch.setattr(f"zipstream_adapter.{module}.PATIENCE", 1e9)
-
+@pytest.mark.patient
+def test_an_error_waits_for_its_turn(way: str, prefetch: int) -> None:
     def outcome(count: int) -> tuple[Any, ...]:
         failing = Failing(way, BoomError("boom"))
         with Driver(way, failing.entries(), prefetch=count) as driver:
@@ -246,6 +244,7 @@ def test_an_error_of_the_entries_waits_for_its_turn(way: str, prefetch: int) -> 
 
 @pytest.mark.parametrize("prefetch", COUNTS)
 @pytest.mark.parametrize("answer", [None, Entry("instead", b"data", modified=DATE)])
+@pytest.mark.patient
 def test_on_error_has_the_same_to_decide(way: str, prefetch: int, answer: Entry | None) -> None:
     def outcome(count: int) -> tuple[Any, ...]:
         failing = Failing(way, BoomError("boom"))

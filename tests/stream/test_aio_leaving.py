@@ -516,6 +516,7 @@ def test_without_any_loop_it_says_so() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "upload"])  # which needs threads of anyio
 @pairwise(factory=LOOPS.values(), prefetch=[0, 2])
+@pytest.mark.patient
 def test_without_threads_each_kind_of_source_gives_the_same(
     factory: Factory, monkeypatch: pytest.MonkeyPatch, kind: str, prefetch: int, tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ SMALL_CHUNKS: dict[str, Callable[[], Any]] = {
         ("async", {"prefetch": 1}),
     ],
 )
+@pytest.mark.patient
 def test_small_chunks_are_not_a_hop_each(
     factory: Factory, kind: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

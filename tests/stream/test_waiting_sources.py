@@ -129,6 +129,7 @@ def test_a_source_that_polls_lets_go_all_that_it_gave(method: Any, password: str
     assert password or members(whole) == {"log": poll.first + b"end"}
 
 
+@pytest.mark.patient
 def test_polls_between_data_change_no_byte_of_it() -> None:
     """Nor of its header, as long as nobody has to wait for it."""
     pieces = [DATA[at : at + 1000] for at in range(0, len(DATA), 1000)]
