@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.sweeps import WHOLE
 
-settings.register_profile("fast", max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time, so that a run tells of what was changed. "thorough" draws others each time.
+settings.register_profile(
+    "fast", max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("sweep", parent=settings.get_profile("fast"), max_examples=60)
-settings.register_profile("thorough", parent=settings.get_profile("fast"), max_examples=1000)
+settings.register_profile("thorough", parent=settings.get_profile("fast"), max_examples=1000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sweep" if WHOLE else "fast"))
 OUT = {"large": "gigabytes of data", "sweep": "every value of something"}
 
@@ -21,6 +26,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name in out.keys() & item.keywords:
             item.add_marker(pytest.mark.skip(reason=f"{out[name]}: run with ZIPSTREAM_{name.upper()}=1"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_workers_left() -> Iterator[None]:
+    yield
+    if "tests.support.workers" in sys.modules:
+        sys.modules["tests.support.workers"].end()
+
+
+_PATIENT = ["_stream.producer", "_stream.async_driver", "_writer.member"]
+_PATIENT += ["_entries.prefetch", "_entries.async_prefetch"]
+
+
+@pytest.fixture(autouse=True)
+def _patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that are marked as patient wait for sources as long as it takes."""
+    if request.node.get_closest_marker("patient"):
+        for module in _PATIENT:
+            monkeypatch.setattr(f"zipstream_adapter.{module}.PATIENCE", 1e6)
 
 
 @pytest.fixture(autouse=True)

@@ -198,7 +198,7 @@ def neglect(server: Server) -> list[str]:
 
 def curl(url: str, target: Path) -> None:
     done = subprocess.run(
-        [need("curl"), "-sS", "--max-time", "30", "-o", target, url], capture_output=True, timeout=40, check=False
+        [need("curl"), "-sS", "--max-time", "60", "-o", target, url], capture_output=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -295,11 +295,11 @@ def test_a_source_that_fails_midway_breaks_the_transfer(case: Case, tmp_path: Pa
     (case.control / "report").write_text("gated")
     part = tmp_path / "part.zip"
     client = subprocess.Popen(
-        [need("curl"), "-sSN", "--max-time", "30", "-o", part, case.server.url], stderr=subprocess.PIPE
+        [need("curl"), "-sSN", "--max-time", "60", "-o", part, case.server.url], stderr=subprocess.PIPE
     )
     wait_for(lambda: part.exists() and part.stat().st_size, "the first bytes")
     (case.control / "gate").write_text("fail")
-    _, said = client.communicate(timeout=40)
+    _, said = client.communicate(timeout=200)
     # 18: an incomplete transfer; 56: a broken connection; 92: a broken stream of HTTP/2. HTTP/1.0, which wsgiref
     # speaks, has no way to say any.
     assert client.returncode in ((0,) if case.kind == "wsgiref" else (18, 56, 92)), said
@@ -339,7 +339,7 @@ def test_the_documented_command_serves_the_example(
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     with serve(command, home, {"DOWNLOAD_ROOT": str(tree), "PORT": "0", "PATH": path}) as server:
         done = subprocess.run(
-            [need("curl"), "-sSOJ", "--max-time", "30", server.url], cwd=tmp_path, timeout=40, check=False
+            [need("curl"), "-sSOJ", "--max-time", "60", server.url], cwd=tmp_path, timeout=200, check=False
         )
         assert done.returncode == 0
         (archive,) = tmp_path.glob("*.zip")
@@ -375,7 +375,7 @@ def test_stdout_pipe_feeds_bsdtar(tree: Path, tmp_path: Path) -> None:
             [need("bsdtar"), "-xf", "-", "-C", tmp_path],
             stdin=writer.stdout,
             capture_output=True,
-            timeout=40,
+            timeout=200,
             check=False,
         )
         writer.stdout.close()
@@ -398,7 +398,7 @@ def test_stdout_pipe_fails_where_a_file_does(tmp_path: Path) -> None:
     part = tmp_path / "part.zip"
     with part.open("wb") as output:
         done = subprocess.run(
-            example("stdout_pipe", root), stdout=output, stderr=subprocess.PIPE, timeout=40, check=False
+            example("stdout_pipe", root), stdout=output, stderr=subprocess.PIPE, timeout=200, check=False
         )
     assert done.returncode != 0
     assert b"FileNotFoundError" in done.stderr
@@ -416,7 +416,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Serv
 
 
 def upload(root: Path, url: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(example("object_upload", root, url), capture_output=True, timeout=40, check=False)
+    return subprocess.run(example("object_upload", root, url), capture_output=True, timeout=200, check=False)
 
 
 def test_object_upload_puts_the_archive_or_fails(store: tuple[Server, Path], tmp_path: Path) -> None:
@@ -509,7 +509,7 @@ def test_every_web_example_has_a_documented_command() -> None:
 
 def save(root: Path, target: Path) -> subprocess.CompletedProcess[bytes]:
     command: list[str | Path] = [sys.executable, "-W", "error", EXAMPLES / "aiofiles_both_ends.py", root, target]
-    return subprocess.run(command, capture_output=True, timeout=40, check=False)
+    return subprocess.run(command, capture_output=True, timeout=200, check=False)
 
 
 def test_aiofiles_at_both_ends(tree: Path, tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ class Place(NamedTuple):
 
 
 def curl(*options: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    command = [need("curl"), "-sS", "--max-time", "30", *options]
-    return subprocess.run(command, capture_output=True, timeout=40, check=False, cwd=cwd)
+    command = [need("curl"), "-sS", "--max-time", "60", *options]
+    return subprocess.run(command, capture_output=True, timeout=200, check=False, cwd=cwd)
 
 
 def download(server: Server, target: Path) -> bytes:
@@ -104,7 +104,7 @@ def test_a_killed_download_is_resumed(place: Place, tmp_path: Path, client: str)
         assert done.stdout.decode() == f"206 {len(place.whole) - had}", done.stderr
     else:
         command: list[str | Path] = [need("wget"), "-c", "-T", "20", "-t", "1", "-P", tmp_path, place.server.url]
-        done = subprocess.run(command, capture_output=True, timeout=40, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=200, check=False)
         assert done.returncode == 0 and b"206 Partial Content" in done.stderr, done.stderr
     assert digest(target.read_bytes()) == digest(place.whole)
 
@@ -119,9 +119,9 @@ def test_aria2c_fetches_segments_from_servers_that_share_nothing(tree: Path, tmp
             servers.append(stack.enter_context(serve(SERVED[kind], home, environment(tree, TZ=zone))))
         wholes = {download(server, tmp_path / "whole.zip") for server in servers}
         assert len(wholes) == 1
-        options = ["-x4", "-s8", "-k1M", "--file-allocation=none", "--timeout=20", "--max-tries=2", "--no-conf"]
+        options = ["-x4", "-s8", "-k1M", "--file-allocation=none", "--timeout=60", "--max-tries=2", "--no-conf"]
         command: list[str | Path] = [aria2c, *options, "-d", tmp_path, "-o", "got.zip", *(each.url for each in servers)]
-        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=200, check=False)
         assert done.returncode == 0, done.stdout
         for server in servers:
             assert server.log.read_text().count("206") >= 1 or "uvicorn" not in server.log.read_text()

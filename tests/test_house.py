@@ -189,7 +189,7 @@ def test_importing_the_package_is_cheap_and_needs_only_the_standard_library() ->
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "zipstream_adapter" in loaded

@@ -118,7 +118,7 @@ def test_packages_are_imported_when_they_are_named() -> None:
         "print(z.web.asgi_app.__name__, z.remote.open_remote.__name__, z.errors.OptionError.__name__)\n"
         "print(z.compat.__name__)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=200)
     assert done.stdout.split() == ["asgi_app", "open_remote", "OptionError", "zipstream_adapter.compat"]
 
 

@@ -119,7 +119,7 @@ def run(block: Block, place: Path, **variables: str) -> bytes:
     (file := place / "block.py").write_text(block.code, "utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     command = [sys.executable, "-W", "error", "-m", "tests.support.docs_block", str(file)]
-    done = subprocess.run(command, cwd=place, capture_output=True, timeout=100, env=environment, check=False)
+    done = subprocess.run(command, cwd=place, capture_output=True, timeout=200, env=environment, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
@@ -151,7 +151,7 @@ def test_each_block_of_buckets_runs_by_itself(block: Block, place: Path, bucket:
 def test_each_command_runs(block: Block, place: Path) -> None:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     done = subprocess.run(
-        ["sh", "-ec", block.code], cwd=place, capture_output=True, timeout=100, env={"PATH": path}, check=False
+        ["sh", "-ec", block.code], cwd=place, capture_output=True, timeout=200, env={"PATH": path}, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
     check_archives(place)
@@ -190,7 +190,7 @@ def test_each_configuration_is_one(block: Block, tmp_path: Path) -> None:
     (tmp_path / "nginx.conf").write_text(configuration)
     nginx = need("nginx", "/usr/sbin/nginx")
     done = subprocess.run(
-        [nginx, "-t", "-p", tmp_path, "-c", tmp_path / "nginx.conf"], capture_output=True, timeout=60, check=False
+        [nginx, "-t", "-p", tmp_path, "-c", tmp_path / "nginx.conf"], capture_output=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
 
@@ -203,7 +203,7 @@ def test_readme_runs_in_order_in_an_empty_directory(tmp_path: Path) -> None:
             need_packages(block.code)
         command = [sys.executable, "-W", "error", "-c"] if block.language == "python" else ["sh", "-ec"]
         done = subprocess.run(
-            [*command, block.code], cwd=tmp_path, capture_output=True, timeout=100, env={"PATH": path}, check=False
+            [*command, block.code], cwd=tmp_path, capture_output=True, timeout=200, env={"PATH": path}, check=False
         )
         assert done.returncode == 0, done.stderr.decode()
     assert sorted(found.name for found in tmp_path.glob("*.zip")) == ["first.zip", "photos.zip"]

@@ -21,7 +21,7 @@ def test_every_class_shows_and_drops_what_was_never_initialised() -> None:
         cwd=PROGRAM.parent.parent,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -78,7 +78,7 @@ def test_mypy_sees_each_wrong_call_and_no_error_elsewhere(project: Path) -> None
     module("mypy")
     (project / "mypy.ini").write_text(_MYPY, "utf-8")
     command = [sys.executable, "-m", "mypy", "--cache-dir=cache", "--no-error-summary", "."]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=200)
     found: dict[int, set[str]] = {}
     elsewhere = []
     for line in done.stdout.splitlines():
@@ -99,7 +99,7 @@ def test_pyright_sees_each_wrong_call_and_no_error_elsewhere(project: Path) -> N
     config = {"strict": ["*.py"], "typeCheckingMode": "basic", "reportMissingImports": False}
     (project / "pyrightconfig.json").write_text(json.dumps(config), "utf-8")
     command = [pyright, "--pythonpath", sys.executable, "--outputjson"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=200)
     found: dict[str, set[int]] = {}
     for error in json.loads(done.stdout)["generalDiagnostics"]:
         if error["severity"] == "error":

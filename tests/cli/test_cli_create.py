@@ -32,7 +32,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def run(place: Path, *arguments: str, data: bytes = b"") -> tuple[int, bytes, str]:
-    done = subprocess.run([*MODULE, *arguments], cwd=place, input=data, capture_output=True, timeout=60, check=False)
+    done = subprocess.run([*MODULE, *arguments], cwd=place, input=data, capture_output=True, timeout=200, check=False)
     return done.returncode, done.stdout, done.stderr.decode()
 
 
@@ -112,7 +112,7 @@ def test_standard_input_and_pipes_are_members(place: Path) -> None:
         "{} - --name x < tree/a.txt",
     ):
         done = subprocess.run(
-            ["bash", "-c", line.format(" ".join(MODULE))], cwd=place, capture_output=True, timeout=60, check=True
+            ["bash", "-c", line.format(" ".join(MODULE))], cwd=place, capture_output=True, timeout=200, check=True
         )
         assert members(done.stdout) == {"x": FILES["a.txt"]}
 
@@ -249,7 +249,7 @@ def test_the_version_is_said_at_once(place: Path) -> None:
         "import sys; from zipstream_adapter.cli import main; main(['-V'])\n"
         "print(*(set(sys.modules) & {'argparse', 'zipfile', 'zlib', 'asyncio', 'pathlib', 'tqdm'}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=200)
     assert done.stdout == out + b"\n"
 
 
@@ -260,7 +260,7 @@ def test_help_fits_a_terminal_and_has_examples(place: Path, command: str) -> Non
         env={**os.environ, "COLUMNS": "80"},
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=200,
     )
     lines = done.stdout.decode().splitlines()
     assert [line for line in lines if len(line) > 80] == []

@@ -32,7 +32,7 @@ FILES = {
 
 def run(place: Path, *arguments: str) -> tuple[int, bytes, str]:
     done = subprocess.run(
-        [*MODULE, *arguments], cwd=place, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        [*MODULE, *arguments], cwd=place, stdin=subprocess.DEVNULL, capture_output=True, timeout=200, check=False
     )
     return done.returncode, done.stdout, done.stderr.decode()
 
@@ -87,7 +87,7 @@ def test_it_is_what_unzip_makes_of_it(tmp_path: Path) -> None:
     (source / "2/up").symlink_to("../1")
     save(tmp_path / "a.zip", walk(source, symlinks="store", directories="all"))
     assert run(tmp_path, "extract", "a.zip", "-d", "ours") == (0, b"", "")
-    subprocess.run([need("unzip"), "-q", "a.zip", "-d", "theirs"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([need("unzip"), "-q", "a.zip", "-d", "theirs"], cwd=tmp_path, check=True, timeout=200)
 
     def facts(root: Path) -> dict[str, tuple[int, int, str]]:
         found = {}
@@ -107,7 +107,7 @@ def test_bits_that_give_rights_to_others_are_not_taken(tmp_path: Path) -> None:
         ["sh", "-c", 'umask 027; "$@"', "sh", *MODULE, "extract", "a.zip", "-d", "x"],
         cwd=tmp_path,
         check=True,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 0
     assert [stat.S_IMODE((tmp_path / "x" / name).stat().st_mode) for name in ("suid", "all")] == [0o750, 0o750]
@@ -244,7 +244,7 @@ def test_test_says_that_all_is_right(place: Path) -> None:
 
 def test_encrypted_members_need_their_password(place: Path) -> None:
     (place / "a.txt").write_bytes(FILES["a.txt"])
-    subprocess.run([need("zip"), "-q", "-P", "secret", "e.zip", "a.txt"], cwd=place, check=True, timeout=60)
+    subprocess.run([need("zip"), "-q", "-P", "secret", "e.zip", "a.txt"], cwd=place, check=True, timeout=200)
     (place / "right").write_text("secret\n")
     (place / "wrong").write_text("other\n")
     status, _, said = run(place, "test", "e.zip")
@@ -294,7 +294,7 @@ def test_members_that_7_zip_encrypted_are_read(place: Path, strength: str) -> No
     (place / "a.txt").write_bytes(FILES["a.txt"])
     program = need("7zz", "7z", "7za")
     command = [program, "a", "-bso0", "-bsp0", "-tzip", "-psecret", f"-mem={strength}", "e.zip", "a.txt"]
-    subprocess.run(command, cwd=place, check=True, timeout=60)
+    subprocess.run(command, cwd=place, check=True, timeout=200)
     (place / "right").write_text("secret\n")
     assert run(place, "cat", "e.zip", "a.txt", "--password-file", "right") == (0, FILES["a.txt"], "")
 

@@ -26,7 +26,7 @@ def test_the_man_page_of_the_checkout_is_up_to_date() -> None:
 
 def test_a_formatter_takes_the_man_page_and_shows_all_of_it() -> None:
     command = [need("groff"), "-man", "-Tutf8", "-ww", "-P-c", "-rLL=78n", str(PAGE)]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=200)
     assert done.stderr == b""
     text = re.sub(r".\x08", "", done.stdout.decode())
     for option in options() - {f"-{number}" for number in range(1, 10)}:
@@ -54,7 +54,7 @@ def test_markdown_has_all_commands_options_and_statuses() -> None:
 def test_both_are_printed_by_the_module() -> None:
     for kind, made in {"man": man(), "markdown": markdown()}.items():
         done = subprocess.run(
-            [sys.executable, "-m", "zipstream_adapter.cli.manual", kind], capture_output=True, check=True, timeout=60
+            [sys.executable, "-m", "zipstream_adapter.cli.manual", kind], capture_output=True, check=True, timeout=200
         )
         assert done.stdout.decode() == made
     assert main(["html"]) == 2

@@ -20,7 +20,7 @@ SIZES = (300_000, 0, 20)
 
 def run(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "zipstream_adapter", *arguments]
-    return subprocess.run(command, capture_output=True, cwd=cwd, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, cwd=cwd, timeout=200, check=False)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_url_without_the_extra_says_which_is_missing(here: Path) -> None:
         capture_output=True,
         cwd=here,
         env={**os.environ, "PYTHONPATH": str(here)},
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 1
@@ -98,7 +98,7 @@ def test_a_broken_member(here: Path, method: int) -> None:
 def test_a_reader_that_goes_away(here: Path) -> None:
     (here / "a.zip").write_bytes(archive_of((5_000_000,)))
     command = f"{sys.executable} -m zipstream_adapter cat a.zip 0.bin | head -c 10 | wc -c"
-    done = subprocess.run(command, shell=True, capture_output=True, cwd=here, timeout=60, check=True)
+    done = subprocess.run(command, shell=True, capture_output=True, cwd=here, timeout=200, check=True)
     assert done.stdout.strip() == b"10"
     assert done.stderr == b""
 

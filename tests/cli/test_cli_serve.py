@@ -17,6 +17,7 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ import pytest
 
 from tests.support.loops import module
 from tests.support.oracles import members, need
-from tests.support.servers import wait_for
+from tests.support.servers import is_settled, wait_for
 
 module("uvicorn")
 SECRET = b"not to be told"
@@ -62,7 +63,7 @@ class Served:
         fields = {"Host": f"127.0.0.1:{self.port}", "Connection": "close", **headers}
         lines = [method.encode() + b" " + target + b" HTTP/1.1"]
         lines += [f"{name.replace('_', '-')}: {value}".encode() for name, value in fields.items()]
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(b"\r\n".join([*lines, b"", b""]))
             response = http.client.HTTPResponse(connection, method=method)
             response.begin()
@@ -120,7 +121,7 @@ def serving(
     # A test run in the background may have been told to ignore SIGINT and SIGHUP, and children inherit that.
     with_sigint = (
         "import os, signal, sys; signal.signal(2, signal.SIG_DFL); signal.signal(1, signal.SIG_DFL); "
-        "signal.alarm(100); "
+        "signal.alarm(600); "
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     with log.open("wb") as output:
@@ -136,7 +137,7 @@ def serving(
         assert isinstance(found, re.Match), log.read_text()
         yield Served(int(found[1]), log.read_text())
         process.send_signal(end)
-        assert process.wait(20) == status, log.read_text()
+        assert process.wait(60) == status, log.read_text()
     finally:
         if process.poll() is None:
             process.kill()
@@ -290,7 +291,7 @@ def test_a_killed_download_is_resumed_by_curl(served: Served, tmp_path: Path) ->
     killed.kill()
     killed.wait()
     cut = (tmp_path / "out.zip").stat().st_size
-    subprocess.run([*command, "--continue-at", "-"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([*command, "--continue-at", "-"], cwd=tmp_path, check=True, timeout=200)
     data = (tmp_path / "out.zip").read_bytes()
     assert cut < len(data) and data == served.get("/?zip=all").body
 
@@ -392,7 +393,10 @@ def test_what_cannot_be_served_is_said(place: Path) -> None:
         ("tree", "--password-file", "missing"): "No such file",
     }.items():
         done = subprocess.run(
-            [sys.executable, "-m", "zipstream_adapter", "serve", *arguments], cwd=place, capture_output=True, timeout=60
+            [sys.executable, "-m", "zipstream_adapter", "serve", *arguments],
+            cwd=place,
+            capture_output=True,
+            timeout=200,
         )
         assert (done.returncode, done.stdout) == (1, b"")
         assert words in done.stderr.decode() and done.stderr.count(b"\n") == 1
@@ -405,7 +409,7 @@ def test_a_signal_ends_it_also_while_it_sends(tmp_path: Path, number: signal.Sig
         sparse.truncate(1 << 34)
     expected = 0 if number == signal.SIGINT else 128 + number
     with serving("tree", cwd=tmp_path, end=number, status=expected) as server:
-        client = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+        client = socket.create_connection(("127.0.0.1", server.port), timeout=60)
         client.sendall(f"GET /?zip=all HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode())
         assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
     client.close()
@@ -427,18 +431,35 @@ def test_any_address_of_this_machine_may_be_asked(place: Path) -> None:
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.parametrize("closed", [False, True])
-def test_it_serves_on_if_nobody_reads_what_it_says(place: Path, closed: bool) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "zipstream_adapter", "serve", "tree", "--port", str(port)]
-    if closed:
-        command = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+def serve_unread(place: Path) -> tuple[subprocess.Popen[bytes], int]:
+    command = [sys.executable, "-m", "zipstream_adapter", "serve", "tree", "--port", "0"]
     process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
+    found = re.search(rb"at http://.*:(\d+)/ ", process.stdout.readline())
+    assert found
+    process.stdout.close()
+    return process, int(found[1])
+
+
+def serve_on_a_free_port(place: Path) -> tuple[subprocess.Popen[bytes], int]:
+    while True:  # until nobody else takes the port in between
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "zipstream_adapter", "serve", "tree", "--port", str(port)]
+        command = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+        process = subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE)
+        wait_for(partial(is_settled, process, port), "the port")
+        if process.poll() is None:
+            return process, port
+        _, said = process.communicate()
+        assert b"in use" in said, said
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_it_serves_on_if_nobody_reads_what_it_says(place: Path, closed: bool) -> None:
+    # It says the port where a reader is; without one, the port has to be known.
+    process, port = (serve_on_a_free_port if closed else serve_unread)(place)
     try:
-        process.stdout.readline()
-        process.stdout.close()
 
         def answers() -> bool:
             with suppress(ConnectionRefusedError):
@@ -449,7 +470,7 @@ def test_it_serves_on_if_nobody_reads_what_it_says(place: Path, closed: bool) ->
         assert answers()
         assert answers()
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=20)[1]
+        said = process.communicate(timeout=60)[1]
         assert b"Traceback" not in said and b"Exception" not in said, said
     finally:
         process.kill()

@@ -84,7 +84,7 @@ def test_quiet_says_nothing_and_verbose_names_each_member(place: Path) -> None:
 def test_nothing_is_said_where_standard_error_is_no_terminal(place: Path) -> None:
     (place / "tree/large.bin").write_bytes(b"not large")
     for arguments in (("tree", "-o", "out.zip"), ("test", "out.zip"), ("extract", "out.zip", "-d", "there")):
-        done = subprocess.run([*MODULE, *arguments], cwd=place, capture_output=True, check=True, timeout=60)
+        done = subprocess.run([*MODULE, *arguments], cwd=place, capture_output=True, check=True, timeout=200)
         assert done.stderr == b""
 
 
@@ -128,7 +128,7 @@ def test_a_password_is_not_asked_for_without_a_terminal(place: Path) -> None:
         capture_output=True,
         check=False,
         start_new_session=True,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 1
     assert done.stderr == b"zipstream-adapter: --password: there is no terminal to ask at: give --password-file\n"
@@ -142,7 +142,7 @@ def test_a_member_is_typed_in(place: Path) -> None:
 
 
 def test_other_commands_show_their_progress(place: Path) -> None:
-    subprocess.run([*MODULE, "tree/a.txt", "-o", "out.zip"], cwd=place, check=True, timeout=60)
+    subprocess.run([*MODULE, "tree/a.txt", "-o", "out.zip"], cwd=place, check=True, timeout=200)
     for arguments, words in {
         ("test", "out.zip"): "out.zip: 1 member, 9.8 KiB, all sizes and CRC-32s are right",
         ("extract", "out.zip", "-d", "there"): "extracted 1 member (9.8 KiB) to there",
@@ -156,7 +156,7 @@ def test_a_file_that_is_named_like_a_command(place: Path) -> None:
     """An archive could not go to a terminal: so the word is the command there."""
     (place / "tree/large.bin").unlink()
     (place / "test").mkdir()
-    subprocess.run([*MODULE, "tree", "-o", "out.zip"], cwd=place, check=True, timeout=60)
+    subprocess.run([*MODULE, "tree", "-o", "out.zip"], cwd=place, check=True, timeout=200)
     with terminal(*MODULE, "test", "out.zip", cwd=place) as seen:
         assert seen.end() == 0
     assert "all sizes and CRC-32s are right" in seen.said
@@ -168,7 +168,7 @@ def test_a_file_that_is_named_like_a_command(place: Path) -> None:
 def test_completion_scripts_are_ones(tmp_path: Path) -> None:
     module("shtab")
     for shell in "bash", "zsh", "fish":
-        done = subprocess.run([*MODULE, "--print-completion", shell], capture_output=True, check=True, timeout=60)
+        done = subprocess.run([*MODULE, "--print-completion", shell], capture_output=True, check=True, timeout=200)
         script = tmp_path / shell
         script.write_bytes(done.stdout)
         for option in b"on-conflict", b"extract", b"password-file":
@@ -177,5 +177,5 @@ def test_completion_scripts_are_ones(tmp_path: Path) -> None:
         f"source {tmp_path / 'bash'}; COMP_WORDS=(zipstream-adapter ext); COMP_CWORD=1; "
         "_shtab_zipstream_adapter 2>/dev/null; echo ${COMPREPLY[@]}"
     )
-    done = subprocess.run([need("bash"), "-c", line], capture_output=True, check=False, timeout=60)
+    done = subprocess.run([need("bash"), "-c", line], capture_output=True, check=False, timeout=200)
     assert done.stdout.split() == [b"extract"]

@@ -51,7 +51,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[bytes]:
 
 def run(*arguments: str, cwd: Path) -> tuple[int, str]:
     with start(*arguments, cwd=cwd) as process:
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=200)
     assert out == b""
     return process.returncode, said.decode()
 
@@ -82,7 +82,7 @@ def test_a_signal_leaves_nothing(
     with start("tree", "-o", "s3://bucket/a.zip", "--compression=stored", cwd=place) as process:
         wait_for(lambda: bucket.parts_asked(), "a part")
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=200)
     assert (process.returncode, stderr.decode()) == (status, said)
     assert bucket.unfinished() == []
     assert bucket.read("a.zip") == b"an older archive"

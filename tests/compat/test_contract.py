@@ -93,7 +93,10 @@ def test_a_name_may_be_given_twice(way: Way) -> None:
     assert [info.filename for info in infos(data)] == ["a", way.again]
 
 
-@pytest.mark.parametrize("name", ["zipstream", "zipfly64", "aiozipstream", "push"])
+@pytest.mark.parametrize(
+    "name",
+    ["push", *(pytest.param(name, marks=pytest.mark.sweep) for name in ("zipstream", "zipfly64", "aiozipstream"))],
+)
 def test_65536_members(name: str, tmp_path: Path) -> None:
     data = made(WAYS[name], *((str(number), ()) for number in range(65_536)))
     assert len(infos(data)) == 65_536
@@ -179,10 +182,8 @@ def test_text_is_refused(way: Way) -> None:
 
 
 @ways
-def test_small_pieces_are_joined_and_no_chunk_is_empty(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A machine that stalls must not pass for a slow source.
-    for module in ("_stream.producer", "_writer.member", "_entries.async_prefetch"):
-        monkeypatch.setattr(f"zipstream_adapter.{module}.PATIENCE", 1e9)
+@pytest.mark.patient
+def test_small_pieces_are_joined_and_no_chunk_is_empty(way: Way) -> None:
     chunks = list(
         way.make(given([("lines", Source([os.urandom(100)] * 10_000)), ("large", Source([bytes(5_000_000)]))]))
     )
@@ -192,6 +193,7 @@ def test_small_pieces_are_joined_and_no_chunk_is_empty(way: Way, monkeypatch: py
 
 
 @ways
+@pytest.mark.patient
 def test_the_same_members_make_the_same_bytes(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     now = time.gmtime()

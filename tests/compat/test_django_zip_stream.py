@@ -146,7 +146,7 @@ def test_what_is_missing_is_named(missing: str, named: str) -> None:
         "try: import zipstream_adapter.compat.django_zip_stream\n"
         "except ImportError as exc: print(exc)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=200)
     assert named in done.stdout
 
 

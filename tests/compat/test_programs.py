@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_download_is_an_archive(program: str, server: Server, tmp_path: Path) -> None:
-    with urlopen(server.url + program, timeout=30) as response:
+    with urlopen(server.url + program, timeout=60) as response:
         data, length = response.read(), response.headers["Content-Length"]
     assert length in (None, str(len(data)))
     assert (length is not None) == (program in ("zipstreamer", "zipstream_ng", "zipfly64"))
@@ -42,7 +42,7 @@ def test_a_download_is_an_archive(program: str, server: Server, tmp_path: Path) 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_source_that_breaks_breaks_the_download(program: str, server: Server) -> None:
-    with urlopen(f"{server.url}{program}?fails", timeout=30) as response:
+    with urlopen(f"{server.url}{program}?fails", timeout=60) as response:
         assert response.read(100)
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             response.read()

@@ -161,7 +161,7 @@ def test_standard_output_as_text() -> None:
         "import sys, zipfile; from zipstream_adapter.compat.push import StreamFile\n"
         "with zipfile.ZipFile(StreamFile(sys.stdout), 'w') as archive: archive.writestr('a', 'data')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=200)
     assert oracles.members(done.stdout) == {"a": b"data"}
     with pytest.raises(OptionError, match="takes text"):
         StreamFile(io.StringIO())

@@ -57,7 +57,7 @@ async def later() -> AsyncGenerator[Any, None]:
 
 def opened(path: Path, password: str) -> subprocess.CompletedProcess[bytes]:
     command = [oracles.need("7zz"), "x", "-y", f"-p{password}", f"-o{path.parent / password}", str(path)]
-    return subprocess.run(command, capture_output=True, timeout=60)
+    return subprocess.run(command, capture_output=True, timeout=200)
 
 
 @pytest.mark.parametrize("on_loop", [False, True])

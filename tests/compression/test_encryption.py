@@ -307,6 +307,7 @@ def test_no_salt_comes_twice() -> None:
 
 
 @given(st.lists(st.integers(0, 3 * ENCRYPTION_STEP), max_size=6))
+@pytest.mark.patient
 def test_how_the_data_is_cut_does_not_show(cuts: list[int]) -> None:
     def encrypted(places: list[int]) -> bytes:
         coded = Encrypted(StoredCodec(), Encryptor(lambda: derive(b"p", bytes(16))))

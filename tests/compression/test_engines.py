@@ -67,7 +67,7 @@ def run(code: str, *blocked: str, options: tuple[str, ...] = ()) -> Any:
     hidden = [part for module in blocked for part in (module, module.partition(".")[0])]
     prefix = f"import json, sys\nsys.modules.update(dict.fromkeys({hidden}))\n"
     command = [sys.executable, "-W", "error", *options, "-c", prefix + code]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
 

@@ -88,6 +88,7 @@ _workers = st.sampled_from([None, 1, 2, 8])
 
 @settings(max_examples=settings().max_examples // 2)
 @given(_members, _sizes, _who, _workers, st.sampled_from(["deflate", "auto"]), st.sampled_from([0, 65536]))
+@pytest.mark.patient
 def test_the_same_bytes_for_any_workers_executor_and_cutting(
     executors: dict[str, Executor],
     places: list[tuple[int, int]],
@@ -107,6 +108,7 @@ def test_the_same_bytes_for_any_workers_executor_and_cutting(
 
 @settings(max_examples=settings().max_examples // 2)
 @given(_members, _sizes, _who, _workers)
+@pytest.mark.patient
 def test_the_same_bytes_from_a_zipfile(
     executors: dict[str, Executor],
     places: list[tuple[int, int]],
@@ -121,6 +123,7 @@ def test_the_same_bytes_from_a_zipfile(
 
 
 @pairwise(who=["threads", "processes", "inline", "occupied"], workers=[0, 1, 2, 8], method=["deflate", "auto"])
+@pytest.mark.patient
 def test_the_same_bytes_from_many_small_members(
     executors: dict[str, Executor], who: str, workers: int, method: str
 ) -> None:
@@ -132,6 +135,7 @@ def test_the_same_bytes_from_many_small_members(
 
 
 @pytest.mark.parametrize("method", ["deflate", "auto"])
+@pytest.mark.patient
 def test_the_same_bytes_from_data_that_changes_on_its_way(executors: dict[str, Executor], method: str) -> None:
     # Long enough that an engine may be chosen anew.
     data = b"".join([DATA[: 2 * BLOCK], words(1, BLOCK) * 30, noise(5, BLOCK) * 4, DATA[:BLOCK] * 4, b"end"])
@@ -316,12 +320,11 @@ def test_memory_is_two_blocks_for_each_worker_and_does_not_grow_with_the_data(wo
     # Chunks of up to 1 MiB on their way in and out.
     alone = peak(0, entries(12 << 20))
     assert alone <= 16 * BLOCK
-    peaks = {workers: peak(workers, entries(12 << 20)) for workers in (2, 8)}
-    for workers, most in peaks.items():
+    for workers, size in ((2, 24 << 20), (8, 12 << 20)):
+        most = peak(workers, entries(size))
         # zlib itself takes 268 KB for each that is at work, and room for its output to grow.
         engines = workers * 3 * BLOCK // 2
         assert most - alone <= 2 * BLOCK * (workers + 2) + engines, workers
-    assert peak(2, entries(24 << 20)) <= peaks[2] + 5 * BLOCK
 
 
 def test_the_measurement_sees_blocks_that_are_kept() -> None:

@@ -22,7 +22,7 @@ def fork(work):
     pid = os.fork()
     if pid:
         return pid
-    signal.alarm(40)
+    signal.alarm(150)
     try:
         work()
     except BaseException:
@@ -227,7 +227,7 @@ go, skipped = threading.Event(), []
 
 def waits():
     yield b"first"
-    assert go.wait(30)
+    assert go.wait(60)
     yield b"second"
 
 def make():
@@ -267,12 +267,12 @@ def way(how):
     if how == "multiprocessing":
         process = multiprocessing.get_context("fork").Process(target=child)
         process.start()
-        process.join(30)
+        process.join(60)
         assert process.exitcode == 0
         return fork(lambda: None)
     pid = os.fork()
     if not pid:
-        signal.alarm(40)
+        signal.alarm(150)
         child()
         sys.exit()  # with all that is done at exit
     return pid

@@ -126,7 +126,7 @@ def test_many_streams_from_many_threads_share_the_default_threads() -> None:
         return finished
 
     with ThreadPoolExecutor(10, thread_name_prefix="consumer") as consumers:
-        assert sum(consumers.map(consumer, range(10), timeout=100)) > (10 if WHOLE else 5)
+        assert sum(consumers.map(consumer, range(10), timeout=200)) > (10 if WHOLE else 5)
     gc.collect()
     assert none_left(before)
 

@@ -131,6 +131,7 @@ def test_neither_source_nor_workers_nor_the_way_in_show(
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.patient
 def test_an_executor_does_not_show(kind: str) -> None:
     items = [Entry(str(size), mixed(size), modified=DATE) for size in (*range(0, BLOCK, 9_000), BLOCK + 1)]
     made: Executor = ThreadPoolExecutor(2) if kind == "threads" else ProcessPoolExecutor(1, get_context("spawn"))
@@ -139,6 +140,7 @@ def test_an_executor_does_not_show(kind: str) -> None:
         assert archive_of(*items, executor=executor, workers=2) == archive_of(*items, workers=0)
 
 
+@pytest.mark.patient
 async def test_the_event_loop_does_not_show() -> None:
     members = {str(size): mixed(size) for size in (0, 3000, BLOCK, 3 * BLOCK)}
 
@@ -325,7 +327,7 @@ print(json.dumps([said, len(archive) > 100, status]))
 
 def test_without_the_library_it_is_refused_at_once_with_the_extra_to_install(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", _WITHOUT]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, timeout=200, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     said, raw, status = json.loads(done.stdout)
     remedy = "extra 'zstd' (pip install 'zipstream-adapter[zstd]')"
@@ -344,4 +346,4 @@ def test_without_the_library_it_is_refused_at_once_with_the_extra_to_install(tmp
 def test_no_extra_is_imported_before_it_is_asked_for() -> None:
     code = "import sys, zipstream_adapter\nzipstream_adapter.stream_zip([('a', b'x')], compression='deflate').read()\n"
     code += "assert not [name for name in sys.modules if name.startswith('backports')]"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)

@@ -81,7 +81,7 @@ def test_threads_that_close_at_a_time_close_each_thing_once() -> None:
             closing.add(Thing(str(number), said))
 
         def close(closing: Closing = closing, here: threading.Barrier = here) -> None:
-            here.wait(30)
+            here.wait(60)
             closing.close()
 
         threads = [threading.Thread(target=close) for _ in range(3)]

@@ -182,7 +182,7 @@ def hang():
     begun.set()
     threading.Event().wait()
 lease.executor.place(Job(hang))
-assert begun.wait(30)
+assert begun.wait(60)
 """)
 
 

@@ -120,6 +120,7 @@ def test_files_are_remembered_and_then_have_complete_headers(
         assert reader(second, place) == readers.as_found_by(name, expected)
 
 
+@pytest.mark.patient
 def test_both_streams_give_the_same_bytes(way: str, tree: Path, cache: Watching) -> None:
     zipped(way, walk(tree), checksums=cache)
     assert zipped("sync", walk(tree), checksums=cache) == zipped("async", walk(tree), checksums=cache)

@@ -172,7 +172,7 @@ def test_from_a_path_it_is_opened_at_its_turn_and_closed(as_type: Any, by_info: 
     with zipfile.ZipFile(path) as opened:
         infos: list[Any] = opened.infolist() if by_info else opened.namelist()
     entries = [Entry.copy(as_type(path), info) for info in infos]
-    assert descriptors() == before
+    assert descriptors() <= before
     twins = pickle.loads(pickle.dumps(entries))
     assert twins == entries
     open_at = []
@@ -185,7 +185,7 @@ def test_from_a_path_it_is_opened_at_its_turn_and_closed(as_type: Any, by_info: 
     archive = stream_zip(items()).read()
     assert archive == copied(path.read_bytes())
     assert open_at == [set()] * len(MEMBERS)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 @pytest.mark.parametrize("prefix", [b"#!/bin/sh\n" * 500, b"PK\3\4" * 9])
@@ -241,6 +241,7 @@ def test_other_readers_of_the_same_file_are_not_disturbed() -> None:
 
 @pytest.mark.parametrize("prefetch", [0, 3])
 @pytest.mark.parametrize("from_path", [True, False])
+@pytest.mark.patient
 def test_the_asynchronous_stream_gives_the_same_bytes(prefetch: int, from_path: bool, path: Path) -> None:
     with zipfile.ZipFile(path) as opened:
         entries = [Entry.copy(path if from_path else opened, name) for name in opened.namelist() * 2]

@@ -215,7 +215,7 @@ def test_nothing_compares_bytes_with_text() -> None:
         [sys.executable, "-bb", "-c", BYTES_WARNINGS],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         cwd=Path(__file__).parents[2],
     )
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")

@@ -49,6 +49,7 @@ def archive_of(way: str, entries: Iterable[Any], **options: Any) -> bytes:
 
 @given(recipes(), st.sampled_from([1, 2, 5, 100]), st.sampled_from([0, 100, 65536]))
 @pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.patient
 def test_prefetch_does_not_show(way: str, made: list[Recipe], prefetch: int, chunk_size: int) -> None:
     plain = b"".join(stream_zip([recipe.entry() for recipe in made], chunk_size=chunk_size))
     assert archive_of(way, [recipe.entry() for recipe in made], prefetch=prefetch, chunk_size=chunk_size) == plain
@@ -61,7 +62,7 @@ def test_what_came_of_a_slow_source_is_handed_over_when_its_turn_has_come(pieces
     def trickle() -> Iterator[bytes]:
         for _ in range(pieces):
             yield b"piece"
-        assert arrived.wait(30), "nothing was handed over"
+        assert arrived.wait(60), "nothing was handed over"
         yield b"end"
 
     entries: list[Any] = [("a", b"before"), ("slow", trickle())]
@@ -102,13 +103,15 @@ class Counting:
 
     def __init__(self) -> None:
         self.opened = self.ended = self.most = 0
+        self._lock = threading.Lock()
 
     def entry(self, number: int, asynchronous: bool) -> Entry:
         return Entry(str(number), self._async_source if asynchronous else self._source, modified=DATE)
 
     def _begin(self) -> None:
-        self.opened += 1
-        self.most = max(self.most, self.opened - self.ended)
+        with self._lock:
+            self.opened += 1
+            self.most = max(self.most, self.opened - self.ended)
 
     def _source(self) -> Iterator[bytes]:
         self._begin()
@@ -168,7 +171,7 @@ def test_they_are_waited_for_at_the_same_time(way: str, asynchronous: bool) -> N
     if asynchronous and way == "sync":
         pytest.skip("for the event loop")
     count = 4
-    here = threading.Barrier(count, timeout=30)
+    here = threading.Barrier(count, timeout=60)
     begun: list[int] = []
 
     def source() -> Iterator[bytes]:
@@ -177,7 +180,7 @@ def test_they_are_waited_for_at_the_same_time(way: str, asynchronous: bool) -> N
 
     async def async_source() -> AsyncIterator[bytes]:
         begun.append(1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(begun) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         yield b"data"
@@ -209,11 +212,8 @@ class Failing:
 
 
 @pytest.mark.parametrize("prefetch", COUNTS)
-def test_an_error_waits_for_its_turn(way: str, prefetch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # On a busy machine a source may be late, of which the header would tell.
-    for module in ("_entries.async_prefetch", "_stream.producer", "_writer.member"):
-        monkeypatch.setattr(f"zipstream_adapter.{module}.PATIENCE", 1e9)
-
+@pytest.mark.patient
+def test_an_error_waits_for_its_turn(way: str, prefetch: int) -> None:
     def outcome(count: int) -> tuple[Any, ...]:
         failing = Failing(way, BoomError("boom"))
         with Driver(way, failing.entries(), prefetch=count) as driver:
@@ -244,6 +244,7 @@ def test_an_error_of_the_entries_waits_for_its_turn(way: str, prefetch: int) -> 
 
 @pytest.mark.parametrize("prefetch", COUNTS)
 @pytest.mark.parametrize("answer", [None, Entry("instead", b"data", modified=DATE)])
+@pytest.mark.patient
 def test_on_error_has_the_same_to_decide(way: str, prefetch: int, answer: Entry | None) -> None:
     def outcome(count: int) -> tuple[Any, ...]:
         failing = Failing(way, BoomError("boom"))
@@ -335,7 +336,7 @@ def test_closing_waits_for_what_blocks(way: str) -> None:
     class Blocking(SyncFile):
         def read(self, size: int = -1) -> bytes:
             waits.set()
-            assert go.wait(30)
+            assert go.wait(60)
             return super().read(size)
 
     source = Blocking(ledger)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ class Hanging:
     def __init__(self, where: str) -> None:
         self.is_waited_for, self.may_go, self.is_closed = threading.Event(), threading.Event(), threading.Event()
         self.closed = 0
+        self.hangs = False
         self._where = where
 
     def __iter__(self) -> Iterator[bytes]:
@@ -39,8 +39,10 @@ class Hanging:
 
     def _step(self, where: str) -> None:
         if where == self._where:
+            self.hangs = True
             self.is_waited_for.set()
             assert self.may_go.wait(60)
+            self.hangs = False
 
     def close(self) -> None:
         self.closed += 1
@@ -54,8 +56,7 @@ def test_closing_does_not_wait_for_what_hangs(where: str, how: str) -> None:
     source = Hanging(where)
     stream: Any = stream_zip([("first", iter([LONG, LONG])), Entry("hangs", source)], prefetch=1)
     next(stream)
-    assert source.is_waited_for.wait(30)
-    begun = time.monotonic()
+    assert source.is_waited_for.wait(60)
     with pytest.warns(RuntimeWarning, match="entry 'hangs': its source was still opened or read"):
         if how == "close":
             stream.close()
@@ -64,10 +65,10 @@ def test_closing_does_not_wait_for_what_hangs(where: str, how: str) -> None:
                 pass
         else:
             del stream
-    assert time.monotonic() - begun < 30
+    assert source.hangs
     assert source.closed == 0  # nobody else may, while it is being read
     source.may_go.set()
-    assert source.is_closed.wait(30)
+    assert source.is_closed.wait(60)
     assert none_left(before)
     assert source.closed == 1
 
@@ -102,11 +103,11 @@ def test_a_signal_ends_a_process_whose_source_hangs(turn: str, number: int, stat
         process.send_signal(number)
         try:
             try:
-                _, stderr = process.communicate(timeout=10)
+                _, stderr = process.communicate(timeout=30)
             except subprocess.TimeoutExpired:
                 # Python drops what a signal handler raises within a weakref callback, such as imports have.
                 process.send_signal(number)
-                _, stderr = process.communicate(timeout=30)
+                _, stderr = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == status

@@ -368,6 +368,7 @@ def test_one_that_fails_before_its_first_byte_can_be_replaced() -> None:
 
 @pytest.mark.parametrize("prefetch", [0, 2])
 @pytest.mark.parametrize("known", [True, False])
+@pytest.mark.patient
 def test_the_asynchronous_stream_gives_the_same_bytes(prefetch: int, known: bool) -> None:
     async def chunks(coded: bytes) -> AsyncIterator[bytes]:
         for chunk in cut(coded, [5000]):

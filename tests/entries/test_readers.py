@@ -518,4 +518,4 @@ def test_layouts_take_what_a_callable_opens_anew_and_refuse_what_can_be_read_onc
     for source in (Context(DATA), contextlib.contextmanager(lambda: iter([DATA]))(), started):
         with pytest.raises(EntryTypeError, match="can be read only once"):
             ZipLayout([Entry("a", source, size=len(DATA))])
-    started.communicate(timeout=20)
+    started.communicate(timeout=60)

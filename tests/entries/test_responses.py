@@ -137,7 +137,7 @@ def test_a_part_that_was_asked_for_is(server: str, facade: str) -> None:
     requests = module("requests")
 
     def part() -> Any:
-        return requests.get(f"{server}/part", stream=True, headers={"Range": "bytes=10-19"}, timeout=20)
+        return requests.get(f"{server}/part", stream=True, headers={"Range": "bytes=10-19"}, timeout=60)
 
     assert oracles.members(FACADES[facade](part))["a"] == DATA[10:20]
 
@@ -146,7 +146,7 @@ def test_a_part_that_was_asked_for_is(server: str, facade: str) -> None:
 def test_the_answer_to_a_head_is_no_empty_member(server: str, facade: str) -> None:
     requests = module("requests")
     with pytest.raises(EntryTypeError, match="send a GET"):
-        FACADES[facade](lambda: requests.head(f"{server}/empty", timeout=20))
+        FACADES[facade](lambda: requests.head(f"{server}/empty", timeout=60))
 
 
 @pytest.mark.parametrize("facade", FACADES)
@@ -207,7 +207,7 @@ def test_it_is_closed_once(server: str, facade: str, ending: str, monkeypatch: p
     url = f"{server}/{path}"
 
     def source() -> Any:
-        return requests.get(url, stream=True, timeout=20)
+        return requests.get(url, stream=True, timeout=60)
 
     if ending == "abandoned":
         if facade == "sync":
@@ -256,7 +256,7 @@ def test_the_loop_is_free_while_a_response_is_read(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(requests.Response, "iter_content", iter_content)
     monkeypatch.setattr(requests.Response, "content", property(content))
-    whole = async_archive(lambda: requests.get(f"{server}/whole", stream=True, timeout=20))
+    whole = async_archive(lambda: requests.get(f"{server}/whole", stream=True, timeout=60))
     assert oracles.members(whole) == {"a": DATA}
     assert asked
     assert not any(asked)
@@ -314,7 +314,7 @@ def test_a_layout_asks_anew_for_each_range_and_takes_no_error_page(server: str) 
     requests = module("requests")
 
     def layout(path: str) -> ZipLayout:
-        source = lambda: requests.get(f"{server}/{path}", stream=True, timeout=20)  # noqa: E731
+        source = lambda: requests.get(f"{server}/{path}", stream=True, timeout=60)  # noqa: E731
         return ZipLayout([Entry("a", source, size=len(DATA), crc32=zlib.crc32(DATA), modified=(2026, 1, 2, 3, 4, 6))])
 
     whole = b"".join(layout("whole").iter_range(0))
@@ -324,6 +324,6 @@ def test_a_layout_asks_anew_for_each_range_and_takes_no_error_page(server: str) 
         b"".join(layout("404").iter_range(0))
     with pytest.raises(Exception):  # noqa: B017
         b"".join(layout("cut").iter_range(0))
-    response = requests.get(f"{server}/whole", stream=True, timeout=20)
+    response = requests.get(f"{server}/whole", stream=True, timeout=60)
     with response, pytest.raises(EntryTypeError, match="can be read only once"):
         ZipLayout([Entry("a", response, size=len(DATA))])

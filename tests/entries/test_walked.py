@@ -88,6 +88,7 @@ def test_a_stream_of_it_knows_its_size_if_it_is_asked(tree: Path) -> None:
     assert unasked == ["walked"]
 
 
+@pytest.mark.patient
 def test_an_asynchronous_stream_does_the_same(tree: Path) -> None:
     async def main() -> tuple[int | None, bytes]:
         stream = async_stream_zip(walk(tree))

@@ -149,7 +149,7 @@ def test_names_are_refused_or_repaired_for_every_system(make: Make) -> None:
 
 def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "zipstream_adapter", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=60, **options)
+    return subprocess.run(command, capture_output=True, timeout=200, **options)
 
 
 @pytest.fixture

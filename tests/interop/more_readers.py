@@ -142,7 +142,7 @@ def jars_pipe(library: str, archive: bytes, place: Path) -> Found:
 
 
 def _java_command() -> list[str]:
-    return [oracles.need("java"), "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", _java_classes(), "ReadZipJars"]
+    return [*oracles.java_command(), "-cp", _java_classes(), "ReadZipJars"]
 
 
 @cache
@@ -158,7 +158,7 @@ def _java_classes() -> str:
 
 def funzip_pipe(archive: bytes, place: Path) -> Member:
     """The first member, which is all that it reads."""
-    done = subprocess.run([oracles.need("funzip")], input=archive, capture_output=True, timeout=100, check=False)
+    done = subprocess.run([oracles.need("funzip")], input=archive, capture_output=True, timeout=200, check=False)
     if done.returncode or done.stderr.strip() not in (b"", _MORE):
         raise Refused(done.stderr.decode())
     return Member(len(done.stdout), crc32(done.stdout))

@@ -59,7 +59,7 @@ def run(
     """What the program says on standard output and on standard error; `stdin` goes to it through a pipe."""
     environment = {**os.environ, **_LOCALE, **environment}
     done = subprocess.run(
-        command, input=stdin, capture_output=True, timeout=100, check=False, cwd=place, env=environment
+        command, input=stdin, capture_output=True, timeout=200, check=False, cwd=place, env=environment
     )
     out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     if done.returncode != 0:
@@ -109,7 +109,7 @@ def java_pipe(archive: bytes, place: Path) -> Found:
 
 
 def java_command() -> list[str]:
-    return [oracles.need("java"), "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", oracles._java_classes(), "ReadZip"]
+    return [*oracles.java_command(), "-cp", oracles._java_classes(), "ReadZip"]
 
 
 def stream_unzip(archive: bytes, place: Path) -> Found:

@@ -97,7 +97,7 @@ def outcomes(writer: str, place: Path, patterns: list[str]) -> dict[str, str]:
     results = place / "results.json"
     command = [sys.executable, "-m", "tests.interop.stdlib_cases", writer, str(results), *patterns]
     environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, timeout=110, check=False)
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr.decode()
     found: dict[str, str] = json.loads(results.read_text())
     return found

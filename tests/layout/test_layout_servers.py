@@ -82,7 +82,7 @@ def test_segments_of_servers_in_other_zones_make_one_file(tree: Path, tmp_path: 
             made += server.stdout.read(stop - start)
     finally:
         for server in servers:
-            server.communicate(timeout=60)
+            server.communicate(timeout=200)
     entries = [
         *walk(tree),
         Entry("café.txt", b"made in memory" * 9000, modified=1_700_000_000),

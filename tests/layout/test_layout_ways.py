@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.layout.test_layout_law import entries_of, options_of
+from tests.support.loops import until
 from zipstream_adapter import (
     Entry,
     EntryTypeError,
@@ -163,7 +164,7 @@ class Blocking:
         for _ in range(self.count):
             self.read += 1
             self.begun.set()
-            self.go.wait(20)
+            self.go.wait(60)
             yield b"x" * 100_000
 
     def close(self) -> None:
@@ -172,7 +173,7 @@ class Blocking:
 
 
 async def settle() -> None:
-    for _ in range(400):
+    for _ in range(3000):
         if not [thread for thread in threading.enumerate() if "zipstream" in thread.name]:
             return
         await asyncio.sleep(0.02)
@@ -190,7 +191,7 @@ async def test_a_cancelled_range_closes_its_source_and_leaves_no_thread(place: s
             pass
 
     task = asyncio.create_task(consume())
-    assert await asyncio.to_thread(source.begun.wait, 20)
+    assert await asyncio.to_thread(source.begun.wait, 60)
     task.cancel()
     await asyncio.sleep(0.05)
     source.go.set()
@@ -214,6 +215,7 @@ async def test_a_range_that_is_closed_or_dropped_early(entries: list[Entry]) -> 
     await anext(chunks)
     del chunks
     gc.collect()
+    await until(lambda: source.closed == 2)
     await settle()
     assert source.closed == 2
     layout.aiter_range()  # not begun: nothing to be closed
@@ -278,7 +280,7 @@ def test_parts_of_files_need_no_folder_to_be_in(tmp_path: Path, monkeypatch: pyt
     whole = b"".join(layout.iter_range())
     sent = [pickle.dumps(part) for part in layout.parts(30_000)]
     code = "import pickle, sys; sys.stdout.buffer.write(pickle.load(sys.stdin.buffer).read())"
-    done = subprocess.run([sys.executable, "-c", code], input=sent[1], cwd="/", capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], input=sent[1], cwd="/", capture_output=True, timeout=200)
     assert done.stdout == whole[30_000:60_000], done.stderr
     os.utime("a", (DATE, DATE))
     with pytest.raises(SourceChangedError):

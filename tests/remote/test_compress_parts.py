@@ -25,7 +25,7 @@ from tests.support.buckets import PART, Bucket, need_obstore, refuse, serving
 from tests.support.executors import Recording
 from tests.support.loops import module
 from tests.support.oracles import members
-from tests.support.workers import Measuring, dask, processes, threads
+from tests.support.workers import Measuring, Processes, dask, processes, threads
 from zipstream_adapter import (
     CRC32MismatchError,
     Entry,
@@ -297,7 +297,7 @@ def dying() -> Any:
 
 def test_a_worker_that_dies_leaves_nothing(bucket: Bucket, tree: Path) -> None:
     entries = [*(Entry(str(each), tree / "file 9.txt") for each in range(4)), Entry("end", dying, size=2 * MIB)]
-    with processes() as workers, pytest.raises(BrokenProcessPool):
+    with Processes() as workers, pytest.raises(BrokenProcessPool):
         compress_parts(entries, workers, bucket.store(), piece_size=MIB)
     assert any(method == "PUT" for method, _, _ in bucket.asked)
     assert (bucket.objects(), bucket.unfinished()) == ({}, [])
@@ -427,13 +427,10 @@ def test_no_more_is_submitted_than_that() -> None:
 
     def entries() -> Iterator[Entry]:
         for number in range(12):
+            # Entries are taken as they are needed.
+            assert number <= sum(future.done() for future in workers.futures) + 3
             taken.append(number)
-            yield Entry(str(number), functools.partial(slow, number))
-
-    def slow(number: int) -> list[bytes]:
-        assert len(taken) <= number + 4  # entries are taken as they are needed
-        time.sleep(0.01)
-        return [b"data"]
+            yield Entry(str(number), functools.partial(list, [b"data"]))
 
     with Recording(8, together=2) as workers:
         compress_parts(entries(), workers, max_concurrency=2).close()

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from tests.support.node_stores import CONTAINER, azurite, s3rver
 from tests.support.oracles import need
 from tests.support.raw_server import RawServer, Request, raw_server
 from tests.support.remote_archives import MIB, archive_of, members_of
-from tests.support.servers import LIFETIME
+from tests.support.servers import LIFETIME, is_settled, wait_for
 from zipstream_adapter.errors import RangesUnsupportedError, RemoteError
 from zipstream_adapter.remote import member_stream, open_remote, open_remote_async, read_members, upload_zip
 
@@ -182,18 +183,20 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin") or need("nginx")
     home = tmp_path_factory.mktemp("nginx")
     (home / "a.zip").write_bytes(DATA)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (home / "nginx.conf").write_text(_NGINX.format(home=home, port=port))
     files = ["-p", str(home), "-c", str(home / "nginx.conf"), "-e", str(home / "error.log")]
-    command = ["timeout", str(LIFETIME), program, *files]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process: subprocess.Popen[bytes] | None = None
+    while process is None or process.poll() is not None:  # until nobody else takes the port in between
+        assert process is None or "in use" in (home / "error.log").read_text()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        (home / "nginx.conf").write_text(_NGINX.format(home=home, port=port))
+        process = subprocess.Popen(["timeout", str(LIFETIME), program, *files], stderr=subprocess.DEVNULL)
+        wait_for(partial(is_settled, process, port), "nginx")
     try:
-        with open_remote(f"http://127.0.0.1:{port}/a.zip"):  # waits for it
-            yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
 
 
 async def test_an_archive_behind_nginx(nginx: str) -> None:

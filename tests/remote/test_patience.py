@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import random
 import signal
-import socket
 import ssl
 import struct
 import subprocess
@@ -26,10 +25,12 @@ import pytest
 
 from tests.support.buckets import Bucket
 from tests.support.buckets import serving as bucket_serving
+from tests.support.executors import interrupted
 from tests.support.loops import module
 from tests.support.oracles import need
 from tests.support.raw_server import Answer, RawServer, Request, raw_server
 from tests.support.remote_archives import MIB, archive_of, members_of
+from tests.support.servers import wait_for
 from zipstream_adapter import Entry, ZipLayout
 from zipstream_adapter.errors import (
     BadArchiveError,
@@ -110,8 +111,8 @@ def test_more_than_the_patience_is_not_waited_for() -> None:
 async def test_patience_ends(asynchronous: bool) -> None:
     with raw_server(DATA, Fails(10**6, 503)) as server:
         with pytest.raises(RemoteError, match=r"503 Service Unavailable \(tried \d+ times\)"):
-            await _read(server.url, asynchronous, patience=0.5)
-        assert 2 < len(server.asked) < 10
+            await _read(server.url, asynchronous, patience=2)
+        assert 2 < len(server.asked) < 20
 
 
 def test_requests_refused_by_a_bucket_are_waited_out(bucket: Bucket) -> None:
@@ -127,20 +128,13 @@ def test_requests_refused_by_a_bucket_are_waited_out(bucket: Bucket) -> None:
 
 
 def test_refused_connections_are_waited_out() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    made: list[RawServer] = []
-
-    def serve_later() -> None:
-        time.sleep(0.7)
-        made.append(RawServer(DATA, None, None, port))
-
-    thread = threading.Thread(target=serve_later)
-    thread.start()
-    with open_remote(f"http://127.0.0.1:{port}/a.zip") as archive:
+    server = RawServer(DATA, None, None, listens=False)
+    later = threading.Timer(0.7, server.listen)
+    later.start()
+    with open_remote(server.url) as archive:
         assert archive.read("1.bin") == MEMBERS["1.bin"]
-    thread.join()
-    made[0].close()
+    later.join()
+    server.close()
 
 
 @pytest.mark.parametrize(
@@ -198,8 +192,8 @@ SLOW: dict[str, Answer] = {"drips": _drip, "stalls": _stall, "throttles": Fails(
 @pytest.mark.parametrize("how", SLOW)
 @pytest.mark.parametrize("window", [1, 4])
 def test_a_deadline_ends_a_read(how: str, window: int) -> None:
-    with raw_server(DATA, SLOW[how]) as server, open_remote(server.url, deadline=1, window=window) as archive:
-        with pytest.raises(RemoteTimeoutError, match=r"within its deadline \(1 s\)") as caught:
+    with raw_server(DATA, SLOW[how]) as server, open_remote(server.url, deadline=2, window=window) as archive:
+        with pytest.raises(RemoteTimeoutError, match=r"within its deadline \(2 s\)") as caught:
             archive.read("0.bin")
         assert isinstance(caught.value, TimeoutError)
         with pytest.raises(RemoteTimeoutError), archive.open("0.bin") as member:
@@ -209,7 +203,7 @@ def test_a_deadline_ends_a_read(how: str, window: int) -> None:
 @pytest.mark.parametrize("how", ["drips", "stalls", "throttles"])
 async def test_a_deadline_ends_a_step_on_an_event_loop(how: str) -> None:
     with raw_server(DATA, SLOW[how]) as server:
-        opened = await open_remote_async(server.url, deadline=1)
+        opened = await open_remote_async(server.url, deadline=2)
         with pytest.raises(RemoteTimeoutError):
             async for _ in member_stream(opened, "0.bin"):
                 pass
@@ -248,20 +242,20 @@ def test_a_body_that_drips_counts_as_broken() -> None:
 
 @pytest.mark.parametrize("how", SLOW)
 def test_an_interrupt_ends_a_read_at_once(how: str) -> None:
-    with raw_server(DATA, SLOW[how]) as server, open_remote(server.url) as archive:
-        timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            archive.read("0.bin")  # which would take minutes
-        timer.join()
+    with (
+        raw_server(DATA, SLOW[how]) as server,
+        open_remote(server.url) as archive,
+        interrupted(lambda: len(server.asked) > 1),
+    ):
+        archive.read("0.bin")  # which would take minutes
 
 
 def test_an_interrupt_ends_a_request_to_a_bucket(bucket: Bucket) -> None:
     gone = threading.Event()
+    asked = len(bucket.asked)
     bucket.rules.append(lambda *_: gone.wait(60) and None)
-    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with interrupted(lambda: len(bucket.asked) > asked):
             open_remote("s3://bucket/a.zip", **_bucket_options(bucket))
     finally:
         gone.set()
@@ -275,11 +269,9 @@ def test_closing_elsewhere_ends_a_read_at_once(how: str, closed: str, window: in
     with raw_server(DATA, SLOW[how]) as server, open_remote(server.url, window=window) as archive:
         failures: list[BaseException] = []
         opened: list[Any] = []
-        begun = threading.Event()
 
         def read() -> None:
             try:
-                begun.set()
                 if closed == "archive":
                     archive.read("0.bin")
                 else:
@@ -290,13 +282,13 @@ def test_closing_elsewhere_ends_a_read_at_once(how: str, closed: str, window: in
 
         thread = threading.Thread(target=read)
         thread.start()
-        begun.wait(10)
-        time.sleep(0.4)
+        wait_for(lambda: len(server.asked) > 1, "a request")
+        time.sleep(0.1)
         if closed == "archive" or not opened:  # a small first part is fetched in opening it
             archive.close()
         else:
             opened[0].close()
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
         assert isinstance(failures[0], StreamClosedError)
 
@@ -305,6 +297,7 @@ def test_closing_elsewhere_ends_a_read_from_a_bucket(bucket: Bucket) -> None:
     gone = threading.Event()
     failures: list[BaseException] = []
     with open_remote("s3://bucket/a.zip", **_bucket_options(bucket)) as archive:
+        asked = len(bucket.asked)
         bucket.rules.append(lambda *_: gone.wait(60) and None)
 
         def read() -> None:
@@ -315,9 +308,9 @@ def test_closing_elsewhere_ends_a_read_from_a_bucket(bucket: Bucket) -> None:
 
         thread = threading.Thread(target=read)
         thread.start()
-        time.sleep(0.4)
+        wait_for(lambda: len(bucket.asked) > asked, "a request")
         archive.close()
-        thread.join(30)
+        thread.join(60)
         gone.set()
         bucket.rules.clear()
         assert not thread.is_alive()
@@ -333,7 +326,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     paths = home / "certificate", home / "key"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     command = [need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    subprocess.run([*command, "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True, timeout=60)
+    subprocess.run([*command, "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True, timeout=200)
     return paths
 
 
@@ -509,7 +502,7 @@ def test_a_child_of_a_parent_that_has_not_used_obstore_begins_anew(bucket: Bucke
         f"remote.open_remote('s3://bucket/a.zip', **{options!r}).close()\n"
         "if pid: assert os.waitpid(pid, 0)[1] == 0\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
@@ -538,7 +531,7 @@ def test_an_exit_while_a_read_waits() -> None:
             "threading.Thread(target=archive.read, args=('0.bin',), daemon=True).start()\n"
             "time.sleep(0.3)\n"
         )
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
 
 
 async def test_a_cancelled_read_ends_its_request() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 import zipfile
 import zlib
 from contextlib import aclosing
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.loops import until
 from tests.support.oracles import need_zstd
 from tests.support.remote_archives import MIB, Fetch, archive_of, members_of, noise
 from zipstream_adapter import Entry, async_stream_zip, stream_zip
@@ -122,23 +122,22 @@ async def test_the_last_bytes_do_not_leave_before_the_checksum_is_right(method: 
 
 async def test_a_cancelled_reader_leaves_no_task_and_no_thread() -> None:
     before, threads = asyncio.all_tasks(), set(threading.enumerate())
-    fetch = Fetch(archive_of((20 * MIB,)), pause=0.05)
+    fetch = Fetch(archive_of((20 * MIB,)))
     archive = await open_remote_async(fetch, size=len(fetch.data), part_size=MIB)
-    for patience in (0.01, 0.08, 0.2):
+    for parts in (0, 4, 12):
+        fetch.forget()
+        fetch.go.clear()
+        fetch.held_after = parts
         reading = asyncio.ensure_future(read(archive, "0.bin"))
-        await asyncio.sleep(patience)
+        await until(lambda parts=parts: len(fetch.asked) > parts)  # type: ignore[misc]
         reading.cancel()
+        asyncio.get_running_loop().call_later(0.05, fetch.go.set)
         with pytest.raises(asyncio.CancelledError):
             await reading
         assert asyncio.all_tasks() == before
-    asked = len(fetch.asked)
     archive.close()
-    await asyncio.sleep(0.2)
-    assert len(fetch.asked) == asked
-    deadline = time.monotonic() + 10
-    while set(threading.enumerate()) - threads and time.monotonic() < deadline:  # noqa: ASYNC110, they tell nobody
-        await asyncio.sleep(0.01)
-    assert set(threading.enumerate()) - threads == set()
+    await until(lambda: set(threading.enumerate()) <= threads)
+    assert len(fetch.asked) <= 12 + 5  # no more than were under way, of 20
 
 
 async def test_a_failing_part_is_raised_after_what_came_before_it() -> None:

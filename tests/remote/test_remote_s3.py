@@ -162,7 +162,7 @@ def test_the_command_line(port: int, tmp_path: Path) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "zipstream_adapter", *arguments]
-        return subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path, timeout=200, check=False)
 
     listed = run("list", "s3://bucket/dir/a b%20ü#?.zip")
     assert listed.returncode == 0, listed.stderr

@@ -160,7 +160,7 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=True,
     )
     assert "install the extra 's3' (pip install 'zipstream-adapter[s3]')" in done.stdout

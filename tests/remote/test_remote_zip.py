@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.executors import none_left
 from tests.support.remote_archives import MIB, Fetch, archive_of, members_of, noise
 from zipstream_adapter import Entry, stream_zip
 from zipstream_adapter._format.end_records import SUFFIX
@@ -64,13 +65,14 @@ def test_a_large_member_takes_its_own_bytes_and_no_more_than_a_hundredth_beyond(
 
 
 def test_parts_are_fetched_at_a_time_and_only_once_the_member_is_read() -> None:
-    fetch = Fetch(archive_of(LARGE), pause=0.02)
+    fetch = Fetch(archive_of(LARGE))
     archive = open_remote(fetch, size=len(fetch.data), window=3, part_size=MIB)
     fetch.forget()
     with archive.open("1.bin") as member:
         member.read(1000)
         time.sleep(0.1)
         assert len(fetch.asked) == 1  # who looks at the beginning gets no more than a part
+        fetch.meet(3)
         data = noise(1000, 1)[:0] + member.read()
     assert data == noise(LARGE[1], 1)[1000:]
     assert fetch.most_at_once == 3
@@ -118,12 +120,13 @@ def test_two_handles_on_one_member_do_not_mix() -> None:
 
 
 def test_threads_read_at_the_same_time() -> None:
-    fetch = Fetch(archive_of((2 * MIB,) * 8), pause=0.05)
+    fetch = Fetch(archive_of((2 * MIB,) * 8))
     archive = open_remote(fetch, size=len(fetch.data), window=1)
+    fetch.meet(8)  # nobody waits for another's request
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(archive.read, archive.namelist()))
     assert got == [noise(2 * MIB, number) for number in range(8)]
-    assert fetch.most_at_once > 4  # nobody waits for another's request
+    assert fetch.most_at_once == 8
     archive.close()
 
 
@@ -182,10 +185,7 @@ def test_what_is_dropped_ends_its_threads_and_a_member_outlives_its_archive() ->
 
 
 def _wait_for_threads(before: set[threading.Thread]) -> None:
-    until = time.monotonic() + 10
-    while set(threading.enumerate()) - before and time.monotonic() < until:
-        time.sleep(0.01)
-    assert set(threading.enumerate()) - before == set()
+    assert none_left(before)
 
 
 def test_a_longer_extra_in_the_local_header_than_in_the_directory_is_read_past() -> None:

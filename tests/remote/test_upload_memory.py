@@ -49,7 +49,7 @@ def growth(way: str, mebibytes: int, part_size: int) -> int:
     """Bytes by which the peak grows while an archive of that size is uploaded."""
     with serving() as bucket:
         command = [sys.executable, "-c", _PROBE, bucket.url, way, str(mebibytes), str(part_size)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
         assert done.returncode == 0, done.stderr
         assert bucket.objects()["a.zip"] > mebibytes * MIB
     return int(done.stdout)

@@ -281,7 +281,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     home = tmp_path_factory.mktemp("tls")
     command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key -out certificate -days 2 -subj /CN=localhost"
     names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*command.split(), *names], cwd=home, check=True, capture_output=True, timeout=60)
+    subprocess.run([*command.split(), *names], cwd=home, check=True, capture_output=True, timeout=200)
 
     class Begins(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -309,7 +309,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         thread.start()
         yield f"https://127.0.0.1:{server.server_port}", (home / "certificate").read_text()
         server.shutdown()
-        thread.join(10)
+        thread.join(60)
 
 
 def test_certificates_and_header_fields_are_those_of_the_store(tls: tuple[str, str]) -> None:

@@ -226,6 +226,7 @@ def test_what_fails_and_what_is_told_are_those_of_stream_zip(
 
 
 @given(recipes(most=3), st.sampled_from([0, 7, 1000]), st.lists(st.integers(0, 700) | st.none(), max_size=30))
+@pytest.mark.patient
 def test_reading_and_iterating_give_the_same_bytes(
     made: list[Recipe], chunk_size: int, sizes: list[int | None]
 ) -> None:

@@ -169,7 +169,7 @@ def test_cancelled_before_a_thread_is_free_its_entries_are_closed(
             task = asyncio.create_task(scene.consume(stream))
             await turns()
             task.cancel()
-            await asyncio.wait([task], timeout=30)
+            await asyncio.wait([task], timeout=60)
             assert task.cancelled()
             assert not over.is_set()
         await scene.assert_over(stream, PoisonedError)
@@ -191,7 +191,7 @@ def test_cancelled_between_two_entries_the_fetched_one_is_closed(factory: Factor
             await until(lambda: source.touched)
             await turns()
             task.cancel()
-            await asyncio.wait([task], timeout=30)
+            await asyncio.wait([task], timeout=60)
             assert task.cancelled()
             assert not over.is_set()
         await scene.assert_over(stream, PoisonedError)
@@ -217,7 +217,7 @@ def test_closing_does_not_queue_where_no_thread_is_free(
             await asyncio.sleep(0)
             for _ in range(times):
                 task.cancel()
-            await asyncio.wait([task], timeout=30)
+            await asyncio.wait([task], timeout=60)
             assert not over.is_set()
             assert task.done()
             assert task.cancelled() == bool(times)
@@ -282,7 +282,7 @@ def test_the_loop_does_not_wait_for_those_who_deflate(factory: Factory, how: str
                 task.cancel()
             else:
                 while not executor.waits.is_set():
-                    await asyncio.wait_for(anext(stream), 30)
+                    await asyncio.wait_for(anext(stream), 60)
                 task = asyncio.create_task(stream.aclose())
             await turns(20)
             executor.go.set()

@@ -213,7 +213,7 @@ def test_what_a_source_gave_does_not_wait_for_what_it_gives_next() -> None:
 
     def slow() -> Iterator[bytes]:
         yield noise(1, FILE_READ)
-        assert gate.wait(20)
+        assert gate.wait(60)
         yield b"end"
 
     async def main() -> bytes:

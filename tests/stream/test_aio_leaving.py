@@ -6,7 +6,6 @@ import asyncio
 import io
 import os
 import threading
-import time
 import warnings
 import zipfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -204,7 +203,7 @@ def test_an_aclose_that_hangs_is_left_by_a_second_cancellation(
         with told() as calls:
             task.cancel()
             with pytest.warns(RuntimeWarning, match="entry 'hangs'.*did not end within 1 s after a second"):
-                await asyncio.wait([task], timeout=60)
+                await asyncio.wait([task], timeout=200)
             assert task.cancelled()
             with pytest.raises(PoisonedError):
                 await stream.read()
@@ -231,9 +230,9 @@ def test_an_aclose_of_the_users_is_left_as_well(factory: Factory, prefetch: int)
             task.cancel()
             await turns()
         with pytest.warns(RuntimeWarning, match="entry 'hangs'"):
-            await asyncio.wait([task], timeout=60)
+            await asyncio.wait([task], timeout=200)
         assert task.cancelled()
-        await asyncio.wait_for(stream.aclose(), 30)  # there is nothing more that it could do
+        await asyncio.wait_for(stream.aclose(), 60)  # there is nothing more that it could do
         with pytest.raises(StreamClosedError):
             await anext(stream)
         dead.over.set()
@@ -278,7 +277,7 @@ def test_a_thread_that_hangs_is_left_by_a_second_cancellation(
             for task in tasks:
                 task.cancel()
         with pytest.warns(RuntimeWarning, match="did not end within 1 s"):
-            await asyncio.wait(tasks, timeout=60)
+            await asyncio.wait(tasks, timeout=200)
         assert all(task.cancelled() for task in tasks)
         assert not over.is_set()
         assert len(await async_stream_zip([Entry("a", iter([b"x"] * 9))]).read()) > 100
@@ -344,7 +343,7 @@ def test_a_warning_names_the_source_that_hangs_on_a_thread(
             await asyncio.sleep(0.05)
             task.cancel()
         with pytest.warns(RuntimeWarning, match="entry 'hangs'.*did not end within 1 s"):
-            await asyncio.wait([task], timeout=60)
+            await asyncio.wait([task], timeout=200)
         over.set()
         assert await streams_closed(60)
         await until(lambda: not other_tasks())
@@ -377,7 +376,7 @@ def test_what_is_asked_for_and_hangs_is_left_by_a_second_cancellation(factory: F
             await turns()
             assert not task.done()
         with pytest.warns(RuntimeWarning, match="did not end within 1 s"):
-            await asyncio.wait([task], timeout=60)
+            await asyncio.wait([task], timeout=200)
         assert task.cancelled()
         over.set()
         await until(lambda: not other_tasks())
@@ -395,7 +394,7 @@ def test_a_warning_that_is_an_error_does_not_keep_the_cancellation(factory: Fact
             task.cancel()
             await asyncio.wait_for(dead.closing.wait(), 60)
             task.cancel()
-            await asyncio.wait([task], timeout=60)
+            await asyncio.wait([task], timeout=200)
         assert task.cancelled()
         dead.over.set()
         assert await streams_closed(60)
@@ -405,11 +404,12 @@ def test_a_warning_that_is_an_error_does_not_keep_the_cancellation(factory: Fact
 
 
 def test_a_loop_that_ends_does_not_wait_for_what_was_left(factory: Factory) -> None:
-    over, begun = threading.Event(), threading.Event()
+    over, begun, ended = threading.Event(), threading.Event(), threading.Event()
 
     def hangs() -> Iterator[bytes]:
         begun.set()
         over.wait(60)
+        ended.set()
         yield b""
 
     async def main() -> None:
@@ -419,11 +419,10 @@ def test_a_loop_that_ends_does_not_wait_for_what_was_left(factory: Factory) -> N
         await turns()
         task.cancel()
         with pytest.warns(RuntimeWarning, match="did not end"):
-            await asyncio.wait([task], timeout=60)
+            await asyncio.wait([task], timeout=200)
 
-    started = time.monotonic()
     run(main(), factory)
-    assert time.monotonic() - started < 30
+    assert not ended.is_set()
     over.set()
 
 
@@ -517,6 +516,7 @@ def test_without_any_loop_it_says_so() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "upload"])  # which needs threads of anyio
 @pairwise(factory=LOOPS.values(), prefetch=[0, 2])
+@pytest.mark.patient
 def test_without_threads_each_kind_of_source_gives_the_same(
     factory: Factory, monkeypatch: pytest.MonkeyPatch, kind: str, prefetch: int, tmp_path: Path
 ) -> None:
@@ -596,9 +596,9 @@ for job in jobs:
 assert begun.wait(50)
 pid = os.fork()
 if not pid:
-    signal.alarm(40)
+    signal.alarm(150)
     ok = all(isinstance(job.exception(0), StreamStateError) for job in jobs)
-    os._exit(0 if ok and lease.executor.submit(int, "7").result(30) == 7 else 1)
+    os._exit(0 if ok and lease.executor.submit(int, "7").result(60) == 7 else 1)
 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 over.set()
 assert [job.result(50) for job in jobs] == [True, 0]

@@ -56,6 +56,7 @@ SMALL_CHUNKS: dict[str, Callable[[], Any]] = {
         ("async", {"prefetch": 1}),
     ],
 )
+@pytest.mark.patient
 def test_small_chunks_are_not_a_hop_each(
     factory: Factory, kind: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +271,7 @@ with asyncio.Runner() as runner:
     left = runner.run(some(stream))
     pid = os.fork()
     if not pid:
-        signal.alarm(40)
+        signal.alarm(150)
         os._exit(0 if len(asyncio.run(whole())) > 100 else 1)
     status = os.waitpid(pid, 0)[1]
     rest = runner.run(stream.read())

@@ -346,7 +346,7 @@ def test_a_timeout_within_a_close_is_its_own_when_the_consumer_is_cancelled(
         source = TimedContext(scene.ledger, entered)
         stream = async_stream_zip([("name", source)], prefetch=prefetch)
         task = asyncio.ensure_future(stream.read())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await source.waits.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -364,7 +364,7 @@ def test_a_timeout_within_a_close_is_its_own(factory: Factory, prefetch: int, gi
         scene = Scene()
         source = TimedClose(scene.ledger, CHUNKS * 20)
         stream = async_stream_zip([("name", source)], prefetch=prefetch)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             if give_up:
                 await anext(stream)
             else:
@@ -434,7 +434,7 @@ def test_slow_pieces_are_handed_over_as_they_come(factory: Factory) -> None:
             for _ in range(3):
                 yield b"piece"
                 await asyncio.sleep(0.11)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await arrived.wait()  # for what came before it
             yield b"end"
 

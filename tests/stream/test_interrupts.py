@@ -256,7 +256,7 @@ KINDS += [variant(base, "close", count) for base in (Sources, Fetched, Deflated)
 KINDS += [variant(base, "drop", 3) for base in (Sources, Fetched, Deflated)]
 
 
-@pytest.mark.timeout(0 if _ALL else 120)
+@pytest.mark.timeout(0 if _ALL else 300)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Alarm])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:Duplicate name")

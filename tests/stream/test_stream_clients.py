@@ -54,21 +54,21 @@ Send = Callable[[str, ZipStream], int]
 
 
 def by_requests(url: str, stream: ZipStream) -> int:
-    return int(module("requests").put(url, data=stream, timeout=30).status_code)
+    return int(module("requests").put(url, data=stream, timeout=60).status_code)
 
 
 def by_requests_with_retries(url: str, stream: ZipStream) -> int:
     session = module("requests").Session()
     session.mount("http://", module("requests.adapters").HTTPAdapter(max_retries=_retries()))
     with session:
-        return int(session.put(url, data=stream, timeout=30).status_code)
+        return int(session.put(url, data=stream, timeout=60).status_code)
 
 
 def by_urllib3(url: str, stream: ZipStream) -> int:
     """urllib3 itself follows a redirect without rewinding what was read already: only a Content-Length tells."""
     fields = {} if stream.size is None else {"Content-Length": str(stream.size)}
     redirect = stream.size is not None
-    with module("urllib3").PoolManager(retries=_retries(), timeout=30) as pool:
+    with module("urllib3").PoolManager(retries=_retries(), timeout=60) as pool:
         return int(pool.request("PUT", url, body=stream, headers=fields, redirect=redirect).status)
 
 
@@ -80,13 +80,13 @@ def by_httpx(url: str, stream: ZipStream) -> int:
     """httpx reads what has a read() again after a redirect; a generator it refuses to begin a second time."""
     fields = {} if stream.size is None else {"Content-Length": str(stream.size)}
     chunks = (chunk for chunk in stream)
-    sent = module("httpx").put(url, content=chunks, headers=fields, follow_redirects=True, timeout=30)
+    sent = module("httpx").put(url, content=chunks, headers=fields, follow_redirects=True, timeout=60)
     return int(sent.status_code)
 
 
 def by_http_client(url: str, stream: ZipStream) -> int:
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.netloc, timeout=30)
+    connection = http.client.HTTPConnection(place.netloc, timeout=60)
     try:
         fields = {} if stream.size is None else {"Content-Length": str(stream.size)}
         connection.request("PUT", place.path, body=stream, headers=fields)
@@ -99,7 +99,7 @@ def by_urllib(url: str, stream: ZipStream) -> int:
     fields = {} if stream.size is None else {"Content-Length": str(stream.size)}
     request = urllib.request.Request(url, data=stream, headers=fields, method="PUT")
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as exc:
         exc.close()
@@ -167,7 +167,7 @@ async def by_aiohttp(url: str, stream: AsyncZipStream) -> int:
 
 
 async def by_asynchronous_httpx(url: str, stream: AsyncZipStream) -> int:
-    async with module("httpx").AsyncClient(follow_redirects=True, timeout=30) as client:
+    async with module("httpx").AsyncClient(follow_redirects=True, timeout=60) as client:
         return int((await client.put(url, content=(chunk async for chunk in stream))).status_code)
 
 

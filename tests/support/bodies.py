@@ -85,9 +85,9 @@ def serving() -> Iterator[str]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        accepting.join(20)
+        accepting.join(60)
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
 
 
 # Clients: a function of an address that gives what to call for the source.
@@ -95,7 +95,7 @@ def serving() -> Iterator[str]:
 
 def _by_urllib(url: str) -> Any:
     try:
-        return urllib.request.build_opener(_NoRedirects).open(url, timeout=20)
+        return urllib.request.build_opener(_NoRedirects).open(url, timeout=60)
     except urllib.error.HTTPError as exc:
         return exc
 
@@ -107,7 +107,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 def _by_http_client(url: str) -> Any:
     host, path = url.removeprefix("http://").split("/", 1)
-    connection = http.client.HTTPConnection(host, timeout=20)
+    connection = http.client.HTTPConnection(host, timeout=60)
     connection.request("GET", f"/{path}")
     return connection.getresponse()
 
@@ -116,13 +116,13 @@ def _by_urllib3(url: str, preload: bool = False) -> Any:
     import urllib3
 
     with urllib3.PoolManager() as pool:
-        return pool.request("GET", url, preload_content=preload, redirect=False, retries=False, timeout=20)
+        return pool.request("GET", url, preload_content=preload, redirect=False, retries=False, timeout=60)
 
 
 def _by_requests(url: str, stream: bool = True) -> Any:
     import requests
 
-    return requests.get(url, stream=stream, allow_redirects=False, timeout=20)
+    return requests.get(url, stream=stream, allow_redirects=False, timeout=60)
 
 
 def _by_httpx(url: str) -> Any:
@@ -138,7 +138,7 @@ class HttpxStream:
     def __init__(self, url: str) -> None:
         import httpx
 
-        self._client = httpx.Client(trust_env=False, timeout=20)
+        self._client = httpx.Client(trust_env=False, timeout=60)
         self._response = self._client.stream("GET", url)
         self.left = 0
 
@@ -180,7 +180,7 @@ async def with_httpx(url: str, work: Callable[[Callable[[], Any]], Any]) -> Any:
     """Call `work` with a function that gives httpx's response to `url`."""
     import httpx
 
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         return await work(lambda: client.stream("GET", url))
 
 
@@ -188,7 +188,7 @@ async def with_httpx_send(url: str, work: Callable[[Callable[[], Any]], Any]) ->
     """Call `work` with a response that has to be closed."""
     import httpx
 
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         return await work(lambda: client.send(client.build_request("GET", url), stream=True))
 
 
@@ -196,7 +196,7 @@ async def with_httpx_loaded(url: str, work: Callable[[Callable[[], Any]], Any]) 
     """Call `work` with a response that is in memory."""
     import httpx
 
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         return await work(lambda: client.get(url))
 
 

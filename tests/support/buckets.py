@@ -189,7 +189,7 @@ def serving() -> Iterator[Bucket]:
         bucket.client().close()
         _forget(bucket)
         server.shutdown()
-        thread.join(10)
+        thread.join(60)
         server.server_close()
 
 

@@ -57,7 +57,7 @@ class Driver:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Let the world go on until `condition`, and then a little more, for what should not come."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < end
             self.pause(0.005)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +15,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pytest
 
 from tests.support.strategies import noise
 from zipstream_adapter import Entry, StreamingZipFile, ZipStream, stream_zip
@@ -143,7 +147,7 @@ def new_threads(before: set[threading.Thread]) -> set[threading.Thread]:
     return set(threading.enumerate()) - before
 
 
-def none_left(before: set[threading.Thread], seconds: float = 30) -> bool:
+def none_left(before: set[threading.Thread], seconds: float = 60) -> bool:
     """Whether the threads that were not there `before` end, which those that nobody waits for do in a moment."""
     end = time.monotonic() + seconds
     while new_threads(before) and time.monotonic() < end:
@@ -151,10 +155,34 @@ def none_left(before: set[threading.Thread], seconds: float = 30) -> bool:
     return not new_threads(before)
 
 
+@contextmanager
+def interrupted(when: Callable[[], object]) -> Iterator[None]:
+    """Interrupt this thread, the main one, as soon as `when` is true; that ends the block."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            if when():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    # A run in the background may have been told to ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    watching = threading.Thread(target=watch)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            watching.start()
+            yield
+    finally:
+        over.set()
+        watching.join()
+        signal.signal(signal.SIGINT, before)
+
+
 def run_script(code: str, *arguments: str) -> int:
     """Run `code`, which may import the tests, in a process of its own; a status of 77 asks for a skip."""
     command = [sys.executable, "-W", "error", "-X", "faulthandler", "-c", code, *arguments]
     checkout = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=checkout, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=checkout, capture_output=True, timeout=200, check=False)
     assert done.returncode in (0, 77), done.stderr.decode()
     return done.returncode

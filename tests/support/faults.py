@@ -114,6 +114,6 @@ def _outsiders(folder: Path) -> dict[str, list[str]]:
     for who, command in _COMMANDS.items():
         oracles.need(who.split()[0])
         loop = f"for f in *.zip; do ({command}) >/dev/null 2>&1 </dev/null && echo $f; done; true"
-        done = subprocess.run(["sh", "-c", loop], cwd=folder, capture_output=True, timeout=60, check=True)
+        done = subprocess.run(["sh", "-c", loop], cwd=folder, capture_output=True, timeout=200, check=True)
         said[who] = done.stdout.decode().split()
     return said

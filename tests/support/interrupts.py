@@ -207,7 +207,7 @@ class Outcome:
         self.faults += program.ledger.faults()
         if len(names) != len(set(names)):
             self.faults.append(f"skipped twice: {names}")
-        if threading.active_count() > len(before) and not none_left(before, 3):
+        if threading.active_count() > len(before) and not none_left(before):
             self.faults.append("a thread is left")
         if ordered._pool.leases:
             self.faults.append("the pool is left")
@@ -218,7 +218,9 @@ class Outcome:
             self.faults.append(f"an exception is handled for good: {sys.exception()!r}")
         if open_files() > files:
             gc.collect()
-            time.sleep(0.01)
+            until = time.monotonic() + 30  # other threads of this process may have one open for a moment
+            while open_files() > files and time.monotonic() < until:
+                time.sleep(0.01)
             if open_files() > files:
                 self.faults.append("a file is left open")
 

@@ -92,9 +92,14 @@ def bsdtar_with(password: str, archive: Path | bytes) -> Verdict:
     return _run([*command, "-"], stdin=archive)
 
 
+def java_command() -> list[str]:
+    """Java, for programs that run for a moment."""
+    return [need("java"), "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+
+
 def java(archive: Path, how: str) -> Verdict:
     """Java: `how` is "file" (java.util.zip.ZipFile) or "stream" (ZipInputStream). Lists name, size, CRC."""
-    return _run([need("java"), "-Xshare:auto", "-cp", _java_classes(), "ReadZip", how, archive])
+    return _run([*java_command(), "-cp", _java_classes(), "ReadZip", how, archive])
 
 
 @cache

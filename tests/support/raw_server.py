@@ -32,16 +32,25 @@ Answer = Callable[["RawServer", Request], object]
 class RawServer:
     """Answers requests, each connection on a thread. An answer that raises OSError closes its connection."""
 
-    def __init__(self, data: bytes, answer: Answer | None, context: ssl.SSLContext | None, port: int = 0) -> None:
+    def __init__(
+        self, data: bytes, answer: Answer | None, context: ssl.SSLContext | None, *, listens: bool = True
+    ) -> None:
         self.data = data
         self.answer = answer
         self.asked: list[Request] = []
         self.connections = 0
         self.ended = threading.Event()
         self._context = context
-        self._listening = socket.create_server(("127.0.0.1", port))
+        self._listening = socket.socket()
+        self._listening.bind(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         self.url = f"http{'s' if context else ''}://127.0.0.1:{self.port}/a.zip"
+        if listens:
+            self.listen()
+
+    def listen(self) -> None:
+        """Take connections, which are refused before."""
+        self._listening.listen(64)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def give(self, request: Request) -> None:

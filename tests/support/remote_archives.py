@@ -50,25 +50,41 @@ class Fetch:
         asked: every range.
         most: bytes that it gives at a time.
         pause: seconds that each takes.
+        together: calls that wait for each other, until as many were under way at a time.
+        held_after: the number of calls after which all wait for `go`.
     """
 
     data: bytes
     most: int | None = None
     pause: float = 0.0
     asked: list[tuple[int, int]] = field(default_factory=list)
+    together: int = 0
+    held_after: int | None = None
     at_once: int = 0
     most_at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    met: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, start: int, stop: int) -> bytes:
         with self.lock:
             self.asked.append((start, stop))
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
+            if self.most_at_once >= self.together:
+                self.met.set()
+            is_held = self.held_after is not None and len(self.asked) > self.held_after
+        assert self.met.wait(60), f"fewer than {self.together} calls were under way at a time"
+        assert not is_held or self.go.wait(60)
         time.sleep(self.pause)
         with self.lock:
             self.at_once -= 1
         return self.data[start : stop if self.most is None else min(stop, start + self.most)]
+
+    def meet(self, together: int) -> None:
+        """Let the calls from now on wait until `together` are under way at a time."""
+        self.met.clear()
+        self.together, self.most_at_once = together, 0
 
     @property
     def bytes(self) -> int:

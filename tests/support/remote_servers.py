@@ -97,7 +97,7 @@ def serving(**data: bytes | tuple[int, Maker]) -> Iterator[Objects]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(60)
 
 
 class _Server(ThreadingHTTPServer):
@@ -113,6 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
     objects: Objects
     protocol_version = "HTTP/1.1"
     wbufsize = 1 << 16
+    _counted = False
 
     def log_message(self, *_: Any) -> None:
         """Nothing."""
@@ -127,6 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.objects.lock:
             self.objects.asked.append(asked)
             self.objects.open += 1
+            self._counted = True
             self.objects.most = max(self.objects.most, self.objects.open)
             status = self.objects.failures.pop(0) if self.objects.failures else self.objects.status
         try:
@@ -137,8 +139,15 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:
             self.close_connection = True
         finally:
-            with self.objects.lock:
-                self.objects.open -= 1
+            self._ended()
+
+    def _ended(self) -> None:
+        """Count the request as answered, once."""
+        if not self._counted:
+            return
+        self._counted = False
+        with self.objects.lock:
+            self.objects.open -= 1
 
     def _answer(self, asked: Asked, status: int) -> None:
         path = asked.path.partition("?")[0]
@@ -180,6 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
             if self.objects.rate:
                 time.sleep(max(0.0, begun + (at - start) / self.objects.rate - time.monotonic()))
             piece = make(at, min(end, at + _PIECE))
+            if at + _PIECE >= stop:
+                self._ended()  # who has all of it may ask again at once, on another connection
             self.wfile.write(piece)
             with self.objects.lock:
                 self.objects.sent += len(piece)

@@ -13,11 +13,12 @@ import importlib
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -33,8 +34,8 @@ EXAMPLES = ROOT / "examples"
 BLOCK = random.Random(7).randbytes(1 << 16)
 # More than may be in flight between workers.
 BEFORE_THE_GATE, AFTER_THE_GATE = BLOCK * 64, b"and this is the end\n"
-LIFETIME = 100  # seconds after which a server ends by itself
-PATIENCE = 20.0  # seconds that anything here is waited for
+LIFETIME = 600  # seconds after which a server ends by itself
+PATIENCE = 60.0  # seconds that anything here is waited for
 
 # exec() keeps the alarm, and whoever is started does not know of it.
 _WITH_ALARM = (
@@ -115,7 +116,7 @@ def serve(command: Sequence[str], home: Path, environment: Mapping[str, str]) ->
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -138,6 +139,14 @@ def _answers(port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+def is_settled(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether a server has come to listen, or to an end."""
+    with suppress(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port)).close()
+        return True
+    return process.poll() is not None
 
 
 def wait_for(happened: Callable[[], _T | None], what: str, pause: float = 0.01) -> _T:

@@ -49,7 +49,7 @@ class Client:
         await asyncio.sleep(0)
 
     async def ask(self) -> Client:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await self._app(self.scope, self.receive, self.send)
         assert not other_tasks()
         return self
@@ -75,8 +75,9 @@ def get(resolve: Resolve, headers: dict[str, str] | None = None, **scope: Any) -
     async def main() -> Client:
         return await Client(asgi_app(resolve), headers=raw, **scope).ask()
 
+    before = threading.enumerate()  # of other tests
     answer = run(main())
-    assert not step_threads()
+    assert not step_threads(before)
     return answer
 
 
@@ -247,14 +248,16 @@ def test_an_end_while_a_source_waits_closes_it(how: str) -> None:
         assert all(message.get("more_body", True) for message in client.sent)
         assert not other_tasks()
 
+    before = threading.enumerate()
     run(main())
-    assert not step_threads()
+    assert not step_threads(before)
 
 
 @pytest.mark.parametrize("how", ["the client goes", "the task is cancelled"])
 def test_an_end_at_any_step_closes_all(how: str) -> None:
     """Whatever is under way then: resolving on a thread, the first bytes, sending."""
     ended_early = 0
+    before = threading.enumerate()
     for step in range(1, 80):
         loop, layout = StepLoop(), BytesLayout(DATA, chunk=100)
 
@@ -262,7 +265,7 @@ def test_an_end_at_any_step_closes_all(how: str) -> None:
             client = Client(asgi_app(lambda request: layout))
             task = asyncio.ensure_future(client._app(client.scope, client.receive, client.send))
             loop.in_steps(step, client.gone.set if how == "the client goes" else task.cancel)
-            await asyncio.wait((task,), timeout=30)
+            await asyncio.wait((task,), timeout=60)
             loop.forget()
             assert not other_tasks()
             assert layout.closed == len(layout.opened)
@@ -273,7 +276,7 @@ def test_an_end_at_any_step_closes_all(how: str) -> None:
             return not whole
 
         ended_early += run(main(), lambda loop=loop: loop)  # type: ignore[misc]
-        assert not step_threads()
+        assert not step_threads(before)
     assert 10 < ended_early < 79
 
 
@@ -301,7 +304,7 @@ def test_a_thread_that_resolves_is_waited_for() -> None:
 
         def resolve(request: Request) -> None:
             begun.set()
-            go.wait(30)
+            go.wait(60)
             ended.set()
 
         client = Client(asgi_app(resolve))

@@ -112,8 +112,8 @@ def get(place: FrameworkPlace, path: str, *options: str, method: str = "GET") ->
     """What curl gets, which offers to decompress and does not do so."""
     head = place.control.parent / "head"
     how = ["-I"] if method == "HEAD" else ["-D", str(head)]
-    command = [need("curl"), "-sS", "--max-time", "30", *how, "-H", "Accept-Encoding: gzip, br", *options]
-    done = subprocess.run([*command, place.url(path)], capture_output=True, timeout=40, check=False)
+    command = [need("curl"), "-sS", "--max-time", "60", *how, "-H", "Accept-Encoding: gzip, br", *options]
+    done = subprocess.run([*command, place.url(path)], capture_output=True, timeout=200, check=False)
     text = done.stdout if method == "HEAD" else head.read_bytes()
     first, *lines = text.decode("latin-1").strip().splitlines()
     fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -174,7 +174,7 @@ def test_a_killed_download_is_continued_by_curl(place: FrameworkPlace, tmp_path:
     had = target.stat().st_size
     assert had < len(BIG)
     again = [need("curl"), "-sS", "-C", "-", "-o", str(target), "-w", "%{http_code}", place.url("ranges.zip")]
-    assert subprocess.run(again, capture_output=True, timeout=40, check=False).stdout == b"206"
+    assert subprocess.run(again, capture_output=True, timeout=200, check=False).stdout == b"206"
     assert members(target.read_bytes()) == FILES
 
 
@@ -193,11 +193,11 @@ def test_a_stream_of_unknown_size_comes_in_chunks(place: FrameworkPlace) -> None
 def test_a_source_that_fails_midway_breaks_the_transfer(place: FrameworkPlace, tmp_path: Path) -> None:
     (place.control / "report").write_text("gated")
     part = tmp_path / "part.zip"
-    command = [need("curl"), "-sSN", "--max-time", "30", "-o", str(part), place.url("stream.zip")]
+    command = [need("curl"), "-sSN", "--max-time", "60", "-o", str(part), place.url("stream.zip")]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as client:
         wait_for(lambda: part.exists() and part.stat().st_size, "the first bytes")
         (place.control / "gate").write_text("fail")
-        _, said = client.communicate(timeout=40)
+        _, said = client.communicate(timeout=200)
     assert client.returncode in (18, 56), said
     assert wait_for(place.ends, "the source's end") == ["failed"]
     assert not zipfile.is_zipfile(part)

@@ -46,8 +46,8 @@ def place(running: Place) -> Iterator[Place]:
 
 
 def curl(*options: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    command = [need("curl"), "-sS", "--max-time", "30", *options]
-    return subprocess.run(command, capture_output=True, timeout=40, check=False, cwd=cwd)
+    command = [need("curl"), "-sS", "--max-time", "60", *options]
+    return subprocess.run(command, capture_output=True, timeout=200, check=False, cwd=cwd)
 
 
 def cut(path: Path, size: int) -> None:
@@ -87,12 +87,12 @@ def test_wget_resumes_what_was_killed(place: Place, tmp_path: Path) -> None:
     target = tmp_path / "layout.zip"
     size = kill_midway(place, target)
     command: list[str | Path] = [need("wget"), "-c", "-T", "20", "-t", "1", "-P", tmp_path, place.url("layout.zip")]
-    done = subprocess.run(command, capture_output=True, timeout=40, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=200, check=False)
     said = done.stderr.decode()
     assert done.returncode == 0, said
     assert "206 Partial Content" in said and f"{len(whole()) - size} (" in said
     assert digest(target) == WHOLE
-    again = subprocess.run(command, capture_output=True, timeout=40, check=False)
+    again = subprocess.run(command, capture_output=True, timeout=200, check=False)
     assert "416" in again.stderr.decode() and "nothing to do" in again.stderr.decode()
     assert digest(target) == WHOLE
 
@@ -181,11 +181,11 @@ def test_a_source_that_fails_midway_breaks_the_transfer(place: Place, tmp_path: 
     (place.control / "report").write_text("gated")
     part = tmp_path / "part.zip"
     client = subprocess.Popen(
-        [need("curl"), "-sSN", "--max-time", "30", "-o", part, place.url("stream.zip")], stderr=subprocess.PIPE
+        [need("curl"), "-sSN", "--max-time", "60", "-o", part, place.url("stream.zip")], stderr=subprocess.PIPE
     )
     wait_for(lambda: part.exists() and part.stat().st_size, "the first bytes")
     (place.control / "gate").write_text("fail")
-    _, said = client.communicate(timeout=40)
+    _, said = client.communicate(timeout=200)
     assert client.returncode in (18, 56), said
     assert place.ends() == ["failed"]
     assert not zipfile.is_zipfile(part)
@@ -248,7 +248,7 @@ def test_wget_saves_it_under_its_name(place: Place, tmp_path: Path) -> None:
         tmp_path,
         url,
     ]
-    done = subprocess.run(command, timeout=40, check=False, env={"LC_ALL": "C.UTF-8", "HOME": str(tmp_path)})
+    done = subprocess.run(command, timeout=200, check=False, env={"LC_ALL": "C.UTF-8", "HOME": str(tmp_path)})
     assert done.returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["Grüße 世界.zip"]
 

@@ -26,7 +26,7 @@ def test_uvicorn_that_ends_by_its_grace_period_leaves_no_source_open(app: str, l
     command = uvicorn(f"tests.support.shutdown_servers:{app}", "--factory", "--loop", loop)
     with ExitStack() as clients, serve(command, tmp_path, {"NOTES": str(notes)}) as server:
         for kind in KINDS:
-            client = clients.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
             client.sendall(f"GET /{kind} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert client.recv(100)  # and no more: the server has to wait for its client
         wait_for(lambda: notes.read_text().count("opened") >= len(KINDS), "the sources")

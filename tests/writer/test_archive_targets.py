@@ -113,7 +113,7 @@ def test_a_pipe_is_fed_while_the_archive_is_made() -> None:
     reader.start()
     with open(writing, "wb") as pipe, StreamingZipFile(pipe, compression="deflate") as archive:
         archive.writestr("a", noise(1, 300_000))
-    reader.join(30)
+    reader.join(60)
     os.close(reading)
     assert oracles.members(b"".join(received)) == {"a": noise(1, 300_000)}
 

@@ -274,6 +274,7 @@ def test_the_cache_of_directories_does_not_show(
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.patient
 def test_an_executor_does_not_show(kind: str) -> None:
     items = [(f"{number}", DATA[sorted(DATA)[number % 4]][: number * 1000]) for number in range(60)]
     made: Executor = ThreadPoolExecutor(2) if kind == "threads" else ProcessPoolExecutor(1, get_context("spawn"))

@@ -154,7 +154,7 @@ sys.stdout.write(str((peak() - before) / count))
 def test_a_finished_member_costs_its_row_and_its_name(arguments: str, most: int) -> None:
     pytest.importorskip("resource", reason="the peak is not told here")
     command = [sys.executable, "-c", _PROBE, *arguments.split()]
-    done = subprocess.run(command, capture_output=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert float(done.stdout) < most
 

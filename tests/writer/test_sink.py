@@ -323,11 +323,11 @@ def test_one_thread_can_write_while_another_takes() -> None:
     class Slow(StreamSink):
         def _join(self) -> None:
             joining.set()
-            go_on.wait(10)
+            go_on.wait(60)
             super()._join()
 
     def write() -> None:
-        joining.wait(10)
+        joining.wait(60)
         sink.write(b"second")
         written.set()
 
@@ -339,9 +339,9 @@ def test_one_thread_can_write_while_another_takes() -> None:
     threads = [threading.Thread(target=run) for run in (take, write)]
     for thread in threads:
         thread.start()
-    joining.wait(10)
+    joining.wait(60)
     assert not written.wait(0.3), "the write came in between"
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert b"".join(taken + sink.take(everything=True)) == b"firstsecond"
