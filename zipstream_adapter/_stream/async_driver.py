@@ -320,6 +320,7 @@ class AsyncDriver:
         """
         made: list[Any] = []
         most, size, until = self._most, 0, time.monotonic() + _TURN
+        self._producer.reads_until = until
         resume = self._answered(steps, request)
         while size < most:
             out = self._made(resume)
@@ -337,6 +338,7 @@ class AsyncDriver:
                 made.append(out)
                 break
             resume = self._answered(steps, out)
+        self._producer.reads_until = 0.0  # the next step may run on the loop
         return made
 
     def _awaited(self, name: str, function: Callable[[], Any]) -> Any:
