@@ -442,7 +442,7 @@ class FileEntry(PlainEntry):
     place: str | Path
 
     @property
-    def source(self) -> Path:  # type: ignore[override]
+    def source(self) -> Path:
         """The path as a path object, which takes longer to make than the rest of the entry."""
         place = self.place
         if type(place) is str:
@@ -459,7 +459,7 @@ _new = object.__new__
 ) = (getattr(Entry, field).__set__ for field in Entry._fields)  # fmt: skip
 
 
-_set_place = FileEntry.place.__set__  # type: ignore[union-attr]
+_set_place = vars(FileEntry)["place"].__set__
 
 _OPTIONS = frozenset(Entry._fields)
 
