@@ -13,7 +13,7 @@ from typing import Any
 from .._concurrency.cancellation import Waiting, settled, within
 from .._concurrency.offload import StepThreads
 from .._concurrency.patience import NOTHING_YET, PATIENCE, NothingYet
-from .async_source import JOINED, AsyncSource, coroutine_of, is_asynchronous
+from .async_source import JOINED, AsyncSource, coroutine_of
 from .entry import Entry
 from .files.growing import Cut
 from .prefetch import AHEAD, to_fetch
@@ -29,9 +29,11 @@ class FetchedSource:
     is_at_once = False
 
     def __init__(
-        self, entry: Entry, read_size: int, threads: StepThreads, ahead: int = AHEAD, *, cuts: bool = False
+        self, entry: Entry, read_size: int, threads: StepThreads, ahead: int = AHEAD, *, cuts: bool, on_loop: bool
     ) -> None:
+        """on_loop: whether to open and read the source on the event loop, see `is_asynchronous`."""
         self.item = entry
+        self._on_loop = on_loop
         self._cuts = cuts
         self.cut: Cut | None = None
         self._ahead = ahead  # bytes to read ahead of demand
@@ -77,7 +79,7 @@ class FetchedSource:
             self._notify()
 
     def _keep_all(self, data: bytes) -> None:
-        self.size, self._held, self._opened = len(data), len(data), True
+        self.size, self._held, self._opened, self._is_whole = len(data), len(data), True, True
         if data:
             self._chunks.append(data)
 
@@ -101,7 +103,7 @@ class FetchedSource:
         return self._wanted or type(chunk) is not bytes or bool(chunk)
 
     async def _open_source(self, given: tuple[Any, ...]) -> AsyncSource | OpenSource:
-        if given or is_asynchronous(self.item.source):
+        if given or self._on_loop:
             self._source = AsyncSource(self.item, self._read_size, self._cuts, given)
             self._source.on_part = self._part_has_come
             return await self._source.open(self._threads)

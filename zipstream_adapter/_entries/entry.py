@@ -9,7 +9,7 @@ import os
 import stat
 import zlib
 from datetime import datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from zipfile import ZIP_STORED
 
@@ -440,6 +440,27 @@ class PlainEntry(Entry):
         return Entry(*args, **options)
 
 
+class FileEntry(PlainEntry):
+    """A PlainEntry of the file at a path that is a str until its `source` is asked for. Only `file_entry` makes one.
+
+    Attributes:
+        place: the path, as a str or a path object.
+    """
+
+    __slots__ = ("place",)
+
+    place: str | Path
+
+    @property
+    def source(self) -> Path:
+        """The path as a path object, which takes longer to make than the rest of the entry."""
+        place = self.place
+        if type(place) is str:
+            place = Path(place)
+            _set_place(self, place)
+        return place  # type: ignore[return-value]
+
+
 _new = object.__new__
 # The setters of the slots: an Entry is frozen, and object.__setattr__ looks up the slot each time.
 (
@@ -447,6 +468,8 @@ _new = object.__new__
     _set_extra, _set_zip64, _set_password, _set_grown, _set_seekable,
 ) = (getattr(Entry, field).__set__ for field in Entry._fields)  # fmt: skip
 
+
+_set_place = vars(FileEntry)["place"].__set__
 
 _OPTIONS = frozenset(Entry._fields)
 
@@ -461,6 +484,14 @@ def plain_entry(name: str, source: Any) -> Entry:
     entry = _new(PlainEntry)
     _set_name(entry, name)
     _set_source(entry, source)
+    return entry
+
+
+def file_entry(name: str, path: str) -> Entry:
+    """Make an Entry, without options, of the file at `path`."""
+    entry = _new(FileEntry)
+    _set_name(entry, name)
+    _set_place(entry, path)
     return entry
 
 

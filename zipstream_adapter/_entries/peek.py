@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import repeat
@@ -22,10 +20,10 @@ from .source import (
     OpenSource,
     close_all,
     facts_of,
-    open_into,
     raising,
     read_head,
     read_size_of,
+    read_whole,
 )
 
 if TYPE_CHECKING:
@@ -137,15 +135,10 @@ class PeekedSource:
         """Read the regular file at `path` if it has less than `limit` bytes; else leave it to an `OpenSource`."""
         held = self._held = []
         try:
-            open_into(held, path)
-            info = os.fstat(held[0])
-            if info.st_size < limit and stat.S_ISREG(info.st_mode):
-                data = os.read(held[0], info.st_size + 1)  # one more: finds files that grow, or say 0 but have data
-                if len(data) == info.st_size:
-                    close_all(held)
-                    self.facts, self.is_size_known = facts_of(info, path), bool(data)
-                    return data
-                os.lseek(held[0], 0, os.SEEK_SET)
+            if (found := read_whole(held, path, limit)) is not None:
+                data, info = found
+                self.facts, self.is_size_known = facts_of(info, path), bool(data)
+                return data
         except Exception:  # a path object of another library may raise anything: the `OpenSource` raises it again
             close_all(held)
         return None

@@ -74,6 +74,22 @@ def open_into(held: list[int], path: Any) -> None:
     held.extend(map(os.open, (path,), _READING))
 
 
+def read_whole(held: list[int], path: Any, limit: int) -> tuple[bytes, os.stat_result] | None:
+    """Read the regular file at `path` if it has less than `limit` bytes. Returns its data and its stat result.
+
+    If not, returns None; the descriptor is then in `held`, at its beginning. It may also be there after an exception.
+    """
+    open_into(held, path)
+    info = os.fstat(held[0])
+    if info.st_size < limit and stat.S_ISREG(info.st_mode):
+        data = os.read(held[0], info.st_size + 1)  # one more: finds files that grow, or say 0 but have data
+        if len(data) == info.st_size:
+            close_all(held)
+            return data, info
+        os.lseek(held[0], 0, os.SEEK_SET)
+    return None
+
+
 def close_all(held: list[int]) -> None:
     """Close the descriptors in `held`. An interrupt cannot come between taking one out of the list and closing it."""
     for _ in map(os.close, map(held.pop, repeat(-1, len(held)))):

@@ -15,7 +15,7 @@ from .._checks import check_choice, check_names, typed_repr
 from .._compression.secret import hide_in
 from .._format.timestamps import date_of
 from ..errors import NotAFileError, OptionError, UnsafeLinkError
-from .entry import Entry, path_of, plain_entry
+from .entry import Entry, file_entry, path_of
 from .files.own_output import Identity, OwnOutput, begun_outputs, identity_of
 from .types import EntryOptions
 from .walked import Walk
@@ -169,7 +169,10 @@ class _Tree:
                 continue
             name, item = level.rest.pop()
             try:
-                found = self._item(item, level.relative + name, prefix, entered)
+                if name[-1] != "/" and item.is_file(follow_symlinks=False):  # the most common
+                    found: Any = self._file(item.path, prefix + level.relative + name)
+                else:
+                    found = self._item(item, level.relative + name, prefix, entered)
             except OSError as exc:
                 self._failed(Path(item.path), exc)
                 continue
@@ -214,8 +217,6 @@ class _Tree:
         """Return the entry of `item`, or the directory to enter, or None to leave it out."""
         place = Path(item.path)
         link = item.is_symlink()
-        if not link and relative[-1] != "/" and item.is_file():  # the most common
-            return self._file(place, prefix + relative)
         if link and self._symlinks == "store":
             options = {"modified": date_of(os.lstat(place)), **self._shared_options()}
             return Entry.symlink(prefix + relative, os.readlink(place), **options)
@@ -228,16 +229,19 @@ class _Tree:
             return _Level(place, relative, identity)
         # A broken link fails when it is opened.
         if item.is_file() or (link and not place.exists()) or self._accepts_special(place):
-            return self._file(place, prefix + relative)
+            return self._file(item.path, prefix + relative)
         return None
 
-    def _file(self, place: Path, name: str) -> Entry:
-        source = OwnOutput(place) if self._outputs and self._is_output(place) else place
-        return Entry(name, source, **self._options) if self._options else plain_entry(name, source)
+    def _file(self, path: str, name: str) -> Entry:
+        is_output = bool(self._outputs) and self._is_output(path)
+        if not is_output and not self._options:
+            return file_entry(name, path)
+        source = OwnOutput(Path(path)) if is_output else Path(path)
+        return Entry(name, source, **self._options)
 
-    def _is_output(self, place: Path) -> bool:
+    def _is_output(self, path: str) -> bool:
         try:
-            return identity_of(os.stat(place)) in self._outputs
+            return identity_of(os.stat(path)) in self._outputs
         except OSError:
             return False  # opening it raises the error
 

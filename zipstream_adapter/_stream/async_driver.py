@@ -84,7 +84,7 @@ class AsyncDriver:
         self._producer = producer
         self._threads = threads
         self._chunk_size = producer.archive.sink.chunk_size
-        self._items = AsyncItems(producer.entries, producer.options.prefetch, threads, self._fetch)
+        self._items = AsyncItems(producer.entries, producer.options.prefetch, threads, self._prefetch)
         self._last_read: tuple[Any, Placed] = None, _WORK
         self._gate = threading.Lock()
         self._most = 0  # bytes that a step on a thread may produce
@@ -188,8 +188,12 @@ class AsyncDriver:
 
     # Requests that are run on the event loop.
 
-    def _fetch(self, entry: Entry, ahead: int = AHEAD) -> FetchedSource:
-        return FetchedSource(entry, self._chunk_size, self._threads, ahead, cuts=self._producer.cuts)
+    def _prefetch(self, entry: Entry) -> FetchedSource:
+        return self._fetch(entry, AHEAD, on_loop=is_asynchronous(entry.source))
+
+    def _fetch(self, entry: Entry, ahead: int, *, on_loop: bool = True) -> FetchedSource:
+        cuts = self._producer.cuts
+        return FetchedSource(entry, self._chunk_size, self._threads, ahead, cuts=cuts, on_loop=on_loop)
 
     async def _peek_on_loop(self, source: Peek) -> tuple[FetchedSource, Any]:
         """Begin to read an asynchronous source. Returns the source, and its data if that came at once, complete."""
@@ -320,6 +324,7 @@ class AsyncDriver:
         """
         made: list[Any] = []
         most, size, until = self._most, 0, time.monotonic() + _TURN
+        self._producer.reads_until = until
         resume = self._answered(steps, request)
         while size < most:
             out = self._made(resume)
@@ -337,6 +342,7 @@ class AsyncDriver:
                 made.append(out)
                 break
             resume = self._answered(steps, out)
+        self._producer.reads_until = 0.0  # the next step may run on the loop
         return made
 
     def _awaited(self, name: str, function: Callable[[], Any]) -> Any:

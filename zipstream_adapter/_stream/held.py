@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .._buffers import close_items
 from .._concurrency.closing import Closing
 from .._entries.prefetch import Prefetcher
+from .._entries.source import close_all
 
 if TYPE_CHECKING:
     from .._writer.archive_writer import ArchiveWriter
@@ -23,12 +24,14 @@ class Held:
 
     Attributes:
         source: closes the open source; None if there is none.
+        file: the descriptor of the file that is being read whole, if any.
     """
 
     is_begun = False
 
     def __init__(self, archive: StreamArchive, writer: ArchiveWriter) -> None:
         self.source: Any = None
+        self.file: list[int] = []
         self._writer = writer
         self._archive = archive
         self._items = Closing()
@@ -51,9 +54,12 @@ class Held:
         return closing
 
     def close_source(self) -> None:
-        """Close the open source."""
-        if self.source is not None:
-            self.source.close()
+        """Close the open source, or file."""
+        try:
+            close_all(self.file)
+        finally:
+            if self.source is not None:
+                self.source.close()
 
     @property
     def is_forked(self) -> bool:

@@ -6,23 +6,26 @@ It yields chunks, and a request for each call that may wait: for the entries, a 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Generator
 from functools import partial
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._checks import typed_repr
 from .._concurrency.patience import NOTHING_YET, PATIENCE
 from .._entries.coercion import coerce
 from .._entries.crc_cache import Remembered
-from .._entries.entry import Entry, is_plain
+from .._entries.entry import Entry, FileEntry, is_plain
 from .._entries.error_notes import name_entry, without_frames
 from .._entries.files.growing import Cut
-from .._entries.files.own_output import Outgoing
+from .._entries.files.own_output import Outgoing, identity_of
 from .._entries.inspection import size_to_read
 from .._entries.peek import PeekedSource
-from .._entries.source import FileFacts
+from .._entries.source import FileFacts, close_all, read_whole
+from .._format.timestamps import date_of
 from .._writer.archive_writer import ArchiveWriter
 from .._writer.member import MemberWriter
 from .._writer.options import Options
@@ -51,9 +54,13 @@ from .requests import (
     Take,
 )
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 # Replacements from on_error that may fail in a row before the last error is raised.
 _MOST_REPLACEMENTS = 8
 _PATHS = (str, os.PathLike)
+_PATH = type(Path())
 _NO_PATHS = frozenset({tuple, Entry, dict})
 
 
@@ -79,6 +86,8 @@ class Producer(AboutFiles, Reporting):
         skipped: the entries left out so far.
         grown: the entries so far whose file grew while it was read.
         is_whole: whether all of the archive was handed over.
+        reads_until: time (`time.monotonic`) until which the steps may read files themselves, as they run on a thread
+            that may wait. Small files are then read without a request, which would take longer.
     """
 
     def __init__(self, entries: Any, options: Options) -> None:
@@ -102,6 +111,7 @@ class Producer(AboutFiles, Reporting):
         self._fetched: Any = None  # the entry's source, if it was peeked or fetched in advance
         self.held = Held(self.archive, self._writer)
         self.is_whole = False
+        self.reads_until = 0.0
         self._is_dropped = False  # whether the steps are ended without their driver, so that they cannot yield requests
 
     @property
@@ -157,20 +167,45 @@ class Producer(AboutFiles, Reporting):
         yield from self._ready()
 
     def _add_plain(self, item: Any) -> bool:
-        """Add the item if it is a name and bytes, and maybe a date and a mode: the most common forms."""
+        """Add the item if it is a name and bytes or a path, and maybe a date and a mode: the most common forms."""
         if not self._takes_plain:
             return False
-        if type(item) is tuple and len(item) == 2 and type(item[1]) is bytes:
-            name, data = item
-            date = mode = None
-        elif type(item) is Entry and type(item.source) is bytes and is_plain(item):
-            name, data, date, mode = item.name, item.source, item.modified, item.mode
+        kind, date, mode = type(item), None, None
+        if kind is tuple and len(item) == 2:
+            name, source = item
+            is_path = type(source) is _PATH
+        elif kind is FileEntry:
+            name, source, is_path = item.name, item.place, True
+        elif kind is Entry and is_plain(item):
+            name, source, date, mode = item.name, item.source, item.modified, item.mode
+            is_path = type(source) is _PATH
         else:
             return False
         try:
-            return self._writer.add_plain(name, data, date, mode)
+            if is_path:
+                return self._add_file(name, source, date, mode)
+            return type(source) is bytes and self._writer.add_plain(name, source, date, mode)
         except ZipStreamError:
             return False  # `_add` raises it again, and handles it
+
+    def _add_file(self, name: str, path: Any, date: datetime | None, mode: int | None) -> bool:
+        """Add the file at `path` if it is small and may be read now."""
+        if self.reads_until < math.inf and time.monotonic() >= self.reads_until:
+            return False
+        held = self.held.file
+        try:
+            found = read_whole(held, path, self._writer.plain_room())
+        except (OSError, ValueError) as exc:
+            if getattr(exc, "errno", 0) is None:
+                raise  # a signal handler raised it
+            found = None  # `_add` raises it again, and handles it
+        if found is None:
+            close_all(held)
+            return False
+        data, info = found
+        if self._outgoing.may_be(info) or (self._own and identity_of(info) in self._own):
+            return False
+        return self._writer.add_plain(name, data, date or date_of(info), info.st_mode if mode is None else mode)
 
     def _settle(self) -> Steps:
         """Write the members that wait to be compressed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -30,7 +31,7 @@ from .requests import (
 def run(producer: Producer) -> Generator[bytes, None, None]:
     """Run the steps of `producer`; yield the archive's bytes."""
     held, answers, steps = producer.held, _answers(producer), producer.steps()
-    held.is_begun, is_gone = True, False
+    held.is_begun, is_gone, producer.reads_until = True, False, math.inf
     try:
         out = next(steps)
         while True:

@@ -64,7 +64,7 @@ class ArchiveWriter:
 
     def limit(self, entry: Entry) -> int:
         """Return the bytes of data from which the member of `entry` is streamed; 0: always."""
-        if type(entry) is PlainEntry and not self._has_cache:
+        if isinstance(entry, PlainEntry) and not self._has_cache:
             return self._plain_limit
         if entry.seekable:
             self._options.seeking_of(entry)  # refuses an entry that cannot have an index
@@ -77,6 +77,13 @@ class ArchiveWriter:
         if (entry.zip64 is False and self._batch.is_near_limit) or (entry.size is not None and entry.size >= limit):
             return 0
         return limit
+
+    def plain_room(self) -> int:
+        """Return the bytes of data from which `add_plain` does not add a file that it is asked to add next."""
+        code, batch = self._way[0], self._batch
+        if self._has_cache or batch.code_in_use not in (None, code):
+            return 0
+        return min(self._plain_limit, BLOCK - batch.gathered_size + 1)
 
     def add_plain(self, name: str, data: bytes, date: datetime | None = None, mode: int | None = None) -> bool:
         """`add` a file that has only a name, data, and maybe a date and a mode, if that is little work.
