@@ -231,8 +231,10 @@ def test_client_options_among_the_others_are_refused(given: dict[str, Any], capf
 
 
 def test_other_stores_are_refused() -> None:
-    with pytest.raises(OptionError, match=r"a.zip' in MemoryStore: only an S3Store"):
-        S3Object(obstore.store.MemoryStore(), "a.zip")
+    azure = obstore.store.AzureStore("container", account_name="account", account_key="a2V5")
+    for store in (obstore.store.MemoryStore(), azure):
+        with pytest.raises(OptionError, match=r"a.zip' in \w+Store: only an S3Store .*: use upload_zip"):
+            S3Object(store, "a.zip")
 
 
 def test_errors_say_no_secret(bucket: Bucket) -> None:
