@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +326,10 @@ def is_half(place: Path) -> bool:
     return False
 
 
+def is_half_or_ended(place: Path, process: subprocess.Popen[bytes]) -> bool:
+    return is_half(place) or process.poll() is not None
+
+
 @pytest.mark.parametrize(("number", "status", "said"), SIGNALS)
 @pytest.mark.parametrize("older", [False, True], ids=["new", "over an older archive"])
 def test_a_signal_midway_leaves_no_half_archive(
@@ -368,7 +373,7 @@ def test_a_hangup_is_ignored_by_what_nohup_started(place: Path) -> None:
         with (place / "tree/large.bin").open("wb") as sparse:
             sparse.truncate(size)
         with subprocess.Popen(command, cwd=place, env=KEPT, stderr=subprocess.PIPE) as process:
-            wait_for(lambda process=process: is_half(place) or process.poll() is not None, "a half archive")
+            wait_for(partial(is_half_or_ended, place, process), "a half archive")
             is_under_way = process.poll() is None
             process.send_signal(signal.SIGHUP)
             _, stderr = process.communicate(timeout=200)

@@ -159,7 +159,7 @@ def test_epubcheck_takes_a_book(make: Make, compression: str, tmp_path: Path) ->
     mimetype = Entry("mimetype", EPUB, compression="stored", modified=DATE)
     path = tmp_path / "book.epub"
     path.write_bytes(make(list(book(mimetype, compression)), compression=compression))
-    command = [*java_command(), "-jar", checker, path]
+    command = [*java_command(), "-jar", checker, str(path)]
     done = subprocess.run(command, capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert b"PKG-00" not in done.stdout + done.stderr

@@ -67,13 +67,13 @@ class _Handler(BaseHTTPRequestHandler):
         if length is not None:
             body = self.rfile.read(int(length) if most is None else most)
             return Upload(body, length, len(body) == int(length))
-        body = bytearray()
+        chunks = bytearray()
         while size := int(self.rfile.readline() or b"0", 16):
-            body += self.rfile.read(size)
+            chunks += self.rfile.read(size)
             self.rfile.readline()
             if most is not None:
-                return Upload(bytes(body), None, False)
-        return Upload(bytes(body), None, self.rfile.readline() == b"\r\n")
+                return Upload(bytes(chunks), None, False)
+        return Upload(bytes(chunks), None, self.rfile.readline() == b"\r\n")
 
 
 @contextmanager
