@@ -62,10 +62,11 @@ class PeekedSource:
     # Arguments for an `OpenSource` that continues to read this source.
     _given: tuple[Any, ...] = ()
     _begun: tuple[Any, ...] = ()
-    _held: list[int] | None = None  # the descriptor of a file
 
-    def __init__(self, entry: Entry, read_size: int = 0, cuts: bool = False) -> None:
+    def __init__(self, entry: Entry, read_size: int = 0, cuts: bool = False, held: list[int] | None = None) -> None:
+        """held: gets the descriptor of the entry's file, which may be open already. The caller may close it, too."""
         self.item = entry
+        self._held = [] if held is None else held
         self._read_size = read_size
         self._cuts = cuts
         self._chunks: list[Any] = []
@@ -133,7 +134,7 @@ class PeekedSource:
 
     def _read_file(self, path: Any, limit: int) -> bytes | None:
         """Read the regular file at `path` if it has less than `limit` bytes; else leave it to an `OpenSource`."""
-        held = self._held = []
+        held = self._held
         try:
             if (found := read_whole(held, path, limit)) is not None:
                 data, info = found
@@ -223,7 +224,7 @@ class PeekedSource:
     def close(self) -> None:
         """Close the iterator and the source."""
         try:
-            close_all(self._held or [])
+            close_all(self._held)
         finally:
             if self._opened or self._closing is not None:
                 self.closing.close()

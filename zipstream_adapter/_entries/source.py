@@ -77,9 +77,11 @@ def open_into(held: list[int], path: Any) -> None:
 def read_whole(held: list[int], path: Any, limit: int) -> tuple[bytes, os.stat_result] | None:
     """Read the regular file at `path` if it has less than `limit` bytes. Returns its data and its stat result.
 
-    If not, returns None; the descriptor is then in `held`, at its beginning. It may also be there after an exception.
+    Its descriptor is in `held` meanwhile, and also afterwards, at its beginning, if None is returned. It may be there
+    before, if the file is already open, and after an exception.
     """
-    open_into(held, path)
+    if not held:
+        open_into(held, path)
     info = os.fstat(held[0])
     if info.st_size < limit and stat.S_ISREG(info.st_mode):
         data = os.read(held[0], info.st_size + 1)  # one more: finds files that grow, or say 0 but have data

@@ -24,7 +24,7 @@ class Held:
 
     Attributes:
         source: closes the open source; None if there is none.
-        file: the descriptor of the file that is being read whole, if any.
+        file: the descriptor of the file whose beginning is being looked at, if any.
     """
 
     is_begun = False

@@ -198,10 +198,10 @@ class Producer(AboutFiles, Reporting):
         except (OSError, ValueError) as exc:
             if getattr(exc, "errno", 0) is None:
                 raise  # a signal handler raised it
-            found = None  # `_add` raises it again, and handles it
-        if found is None:
             close_all(held)
-            return False
+            return False  # `_add` raises it again, and handles it
+        if found is None:
+            return False  # `_add` reads it, from the descriptor in `held`
         data, info = found
         if self._outgoing.may_be(info) or (self._own and identity_of(info) in self._own):
             return False
@@ -254,7 +254,7 @@ class Producer(AboutFiles, Reporting):
                         return  # a directory that is already in the archive
                     limit = self._writer.limit(entry) if self._fetched is None else 0
                     if limit:
-                        self._fetched = source = PeekedSource(entry, self._sink.chunk_size, self.cuts)
+                        self._fetched = source = PeekedSource(entry, self._sink.chunk_size, self.cuts, self.held.file)
                         source.limit = limit
                         peeked: Any = source
                         data: Any
@@ -303,6 +303,7 @@ class Producer(AboutFiles, Reporting):
             self._is_dropped = True
             raise
         finally:
+            close_all(self.held.file)
             if self._fetched is not None and not self._is_dropped:
                 yield Close(self._fetched)
                 self._fetched = None
