@@ -8,9 +8,14 @@ import sqlite3
 import sys
 from contextlib import closing
 from itertools import chain
-from types import SimpleNamespace
 
 from zipstream_adapter import save
+
+
+class Encoder:
+    """A "file" for csv.writer, whose writerow() returns what write() returns: the line as bytes."""
+
+    write = staticmethod(str.encode)
 
 
 def main(database: str, table: str, archive: str) -> None:
@@ -18,8 +23,7 @@ def main(database: str, table: str, archive: str) -> None:
         quoted = table.replace('"', '""')
         cursor = connection.execute(f'SELECT * FROM "{quoted}"')
         rows = chain([[column[0] for column in cursor.description]], cursor)
-        # writerow() returns what the write() of its file returns: here, the line as bytes.
-        lines = map(csv.writer(SimpleNamespace(write=str.encode)).writerow, rows)
+        lines = map(csv.writer(Encoder()).writerow, rows)
         save(archive, [(f"{table}.csv", lines)], compression="deflate")
 
 
