@@ -224,7 +224,8 @@ class PeekedSource:
     def close(self) -> None:
         """Close the iterator and the source."""
         try:
-            close_all(self._held)
+            if self._held:
+                close_all(self._held)
         finally:
             if self._opened or self._closing is not None:
                 self.closing.close()

@@ -303,7 +303,8 @@ class Producer(AboutFiles, Reporting):
             self._is_dropped = True
             raise
         finally:
-            close_all(self.held.file)
+            if self.held.file:
+                close_all(self.held.file)
             if self._fetched is not None and not self._is_dropped:
                 yield Close(self._fetched)
                 self._fetched = None
