@@ -17,8 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PATIENCE = 60.0
+# A run in the background may have been told to ignore these signals.
 _AS_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); "
+    "[signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)]; "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
 )
 
 
