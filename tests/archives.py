@@ -158,6 +158,11 @@ def _asynchronously(source: str, method: str, **options: Any) -> Make:
     return lambda place: asyncio.run(gathered(place))
 
 
+def _seekable(chunk: int, place: Path) -> bytes:
+    entries = [Entry("entry", pieces(DATA["long"]), seekable=chunk), ("archive", pieces(DATA["long"] * 2))]
+    return b"".join(stream_zip(entries, seekable=chunk, **METHODS["deflate"]))
+
+
 def _walked(method: str, **options: Any) -> Make:
     return lambda place: b"".join(stream_zip(walk(tree(place), **options), **METHODS[method]))
 
@@ -272,6 +277,8 @@ def archives() -> dict[str, Make]:
         stream_zip([("a.txt", b"1"), ("a.txt", b"2"), ("a.txt", b"3")], duplicates="rename")
     )
     found["allowed duplicates"] = lambda place: b"".join(stream_zip([("a", b"1"), ("a", b"2")], duplicates="allow"))
+    for name, chunk in {"seekable": True, "seekable by 64 KiB": 65536}.items():
+        found[name] = partial(_seekable, chunk)
     found["mimetype first"] = lambda place: b"".join(
         stream_zip([("mimetype", b"application/epub+zip"), ("a", b"b")], compression="stored")
     )
