@@ -474,7 +474,9 @@ async def come_and_leave(server: Server) -> dict[str, Any]:
     return meanwhile
 
 
-@pytest.mark.parametrize("example", UNDER_ASGI)
+@pytest.mark.parametrize(
+    "example", [UNDER_ASGI[0], *(pytest.param(each, marks=pytest.mark.sweep) for each in UNDER_ASGI[1:])]
+)
 def test_nothing_is_left_of_a_crowd_that_leaves_midway(example: str, tree: Path, tmp_path: Path) -> None:
     need_packages(example)
     (control := tmp_path / "control").mkdir()

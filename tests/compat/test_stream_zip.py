@@ -227,9 +227,14 @@ def test_too_many_members_and_too_long_names() -> None:
 
     with pytest.raises(compat.CentralDirectoryNumberOfEntriesOverflowError, match="65536"):
         list(many(ZIP_32))
-    assert len(infos(b"".join(many(ZIP_AUTO(0))))) == 0x10000
     with pytest.raises(compat.NameLengthOverflowError):
         made(member("é" * 0x8000))
+
+
+@pytest.mark.sweep
+def test_65536_members() -> None:
+    files = (member(str(number), ZIP_AUTO(0), ()) for number in range(0x10000))
+    assert len(infos(b"".join(stream_zip(files)))) == 0x10000
 
 
 @pytest.mark.parametrize("zone", [None, *(timezone(timedelta(hours=hours)) for hours in (0, 1, -1))])

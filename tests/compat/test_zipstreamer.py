@@ -242,6 +242,10 @@ def test_sizes_past_the_limits_are_known_without_any_data() -> None:
     large = 5 << 30
     stream = ZipStream([ZipFile(name, large, Opened(), DATE, None) for name in "ab"])
     assert 2 * large < stream.size() < 2 * large + 500
+
+
+@pytest.mark.sweep
+def test_the_size_of_65536_members_is_known() -> None:
     many = ZipStream([ZipFile(str(number), 0, None, DATE, None) for number in range(65_536)])
     whole = b"".join(many.generate())
     assert many.size() == len(whole)

@@ -107,7 +107,7 @@ def is_in(test: str, table: list[NotApplicable]) -> bool:
     return any(fnmatchcase(test, row.tests) for row in table)
 
 
-@pytest.mark.parametrize("writer", ["default", "late"])
+@pytest.mark.parametrize("writer", ["default", pytest.param("late", marks=pytest.mark.sweep)])
 def test_all_pass_but_for_those_listed_which_all_fail(writer: str, tmp_path: Path) -> None:
     tests, table, least = _RUNS[writer]
     found = outcomes(writer, tmp_path, tests)
