@@ -159,7 +159,7 @@ def _asynchronously(source: str, method: str, **options: Any) -> Make:
 
 
 def _seekable(chunk: int, place: Path) -> bytes:
-    entries = [Entry("entry", pieces(DATA["long"]), seekable=chunk), ("archive", pieces(DATA["long"] * 2))]
+    entries: list[Any] = [Entry("entry", pieces(DATA["long"]), seekable=chunk), ("archive", pieces(DATA["long"] * 2))]
     return b"".join(stream_zip(entries, seekable=chunk, **METHODS["deflate"]))
 
 
