@@ -68,7 +68,9 @@ def by_urllib3(url: str, stream: ZipStream) -> int:
     """urllib3 itself follows a redirect without rewinding what was read already: only a Content-Length tells."""
     fields = {} if stream.size is None else {"Content-Length": str(stream.size)}
     redirect = stream.size is not None
-    with module("urllib3").PoolManager(retries=_retries(), timeout=60) as pool:
+    # After a redirect it waits in vain: the server waits for a body of that length.
+    timeout = 10 if "moved" in url else 60
+    with module("urllib3").PoolManager(retries=_retries(), timeout=timeout) as pool:
         return int(pool.request("PUT", url, body=stream, headers=fields, redirect=redirect).status)
 
 
