@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from tests.support.buckets import PART, Bucket, need_obstore, serving
+from tests.support.executors import interrupted
 from zipstream_adapter import Entry, ZipLayout, stream_zip
 from zipstream_adapter.errors import OptionError, RemoteTimeoutError
 from zipstream_adapter.remote import upload_parts, upload_zip, upload_zip_async, walk_store
@@ -95,16 +94,8 @@ def test_checksums_of_a_walk_end_at_their_deadline(bucket: Bucket) -> None:
 
 def test_an_interrupt_ends_a_listing_at_once(bucket: Bucket) -> None:
     rule = stall(bucket, is_listing)
-
-    def interrupt() -> None:
-        rule.begun.wait(30)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(rule.begun.is_set):
         next(walk_store(bucket.store(), "from"))
-    thread.join(30)
     assert not rule.over.is_set()
 
 
