@@ -26,6 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name in out.keys() & item.keywords:
             item.add_marker(pytest.mark.skip(reason=f"{out[name]}: run with ZIPSTREAM_{name.upper()}=1"))
+        if "large" in item.keywords and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from tests.support.oracles import need
 from zipstream_adapter.compat import aiozipstream, zipstream
 
-pytestmark = [pytest.mark.large, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.large, pytest.mark.timeout(1800)]
 
 GIB = 1 << 30
 BLOCK = bytes(8 << 20)

@@ -25,6 +25,8 @@ from tests.support.loops import module
 
 _JAVA = Path(__file__).parents[1] / "interop" / "ReadZip.java"
 _SEVEN_ZIPS = ("7zz", "7z", "7za")
+# Seconds that a program may take: gigabytes take minutes on a machine with other work.
+PATIENCE_S = 1500 if os.environ.get("ZIPSTREAM_LARGE") == "1" else 250
 
 
 class Verdict(NamedTuple):
@@ -51,7 +53,7 @@ def miss(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _run(command: Sequence[str | Path], stdin: bytes | None = None, seconds: float = 100) -> Verdict:
+def _run(command: Sequence[str | Path], stdin: bytes | None = None, seconds: float = PATIENCE_S) -> Verdict:
     # In a plain C locale, bsdtar fails on names that are not ASCII.
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=seconds, check=False, env=environment)
