@@ -3,8 +3,8 @@
     python examples/stdout_pipe.py some/directory | bsdtar -tf -
     python examples/stdout_pipe.py some/directory | ssh backup 'cat > archive.zip'
 
-If a file cannot be read or changes while it is read, this fails with a traceback and a non-zero exit status, which
-`set -o pipefail` makes that of the pipe. The data is then incomplete and cannot be mistaken for an archive.
+If a file cannot be read or changes while it is read, this fails with a traceback and a non-zero exit status. With
+`set -o pipefail`, the pipe has that status, too. The data is then incomplete and cannot be mistaken for an archive.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""CRC-32s of pieces become that of the whole."""
+"""The CRC-32 of the whole is computed from the CRC-32s of its pieces."""
 
 from __future__ import annotations
 

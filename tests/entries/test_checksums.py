@@ -17,27 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.strategies import noise
+from tests.support.cached_files import CRC, DATA
 from zipstream_adapter import ChecksumCache, NotAFileError, SourceChangedError
 from zipstream_adapter._entries import crc_cache as checksums
 from zipstream_adapter._entries.crc_cache import checksum_of
-
-DATA = noise(1, 300_000)
-CRC = zlib.crc32(DATA)
-
-
-@pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that were made a moment ago are remembered as well."""
-    monkeypatch.setattr(checksums, "_SETTLED_NS", -(10**18))
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "data.bin"
-    path.write_bytes(DATA)
-    return path
-
 
 # What it remembers.
 

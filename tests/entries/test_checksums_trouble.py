@@ -6,7 +6,6 @@ import os
 import sqlite3
 import time
 import warnings
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,27 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.strategies import noise
+from tests.support.cached_files import CRC
 from zipstream_adapter import ChecksumCache, OptionError, StreamStateError
 from zipstream_adapter._entries import crc_cache as checksums
 from zipstream_adapter._entries.crc_cache import checksum_of
-
-DATA = noise(1, 300_000)
-CRC = zlib.crc32(DATA)
-
-
-@pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that were made a moment ago are remembered as well."""
-    monkeypatch.setattr(checksums, "_SETTLED_NS", -(10**18))
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "data.bin"
-    path.write_bytes(DATA)
-    return path
-
 
 # A file that is something else.
 

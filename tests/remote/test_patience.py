@@ -470,7 +470,7 @@ def _on_thread(function: Callable[[], object]) -> object:
 @pytest.mark.parametrize("on", [lambda function: function(), _on_thread], ids=["main thread", "another thread"])
 def test_a_forked_child_reads_urls(on: Callable[[Callable[[], object]], object]) -> None:
     def check(archive: zipfile.ZipFile, url: str) -> None:
-        assert archive.read("0.bin") == MEMBERS["0.bin"]  # that of the parent, on connections of its own
+        assert archive.read("0.bin") == MEMBERS["0.bin"]  # the archive of the parent, on connections of the child
         with open_remote(url) as own:
             assert own.read("1.bin") == MEMBERS["1.bin"]
 

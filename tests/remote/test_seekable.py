@@ -247,7 +247,7 @@ def test_offsets_that_are_wrong_cost_time_and_change_no_byte(lie: str) -> None:
 
 
 def test_only_reading_all_of_it_notices_chunks_of_another_content() -> None:
-    """Each of them inflates to its size. That is what is checked in the middle; the CRC-32 is that of all data."""
+    """Each chunk inflates to its size, which a read in the middle checks. The CRC-32 covers all data."""
     content = noise(2 * MIB)  # in stored blocks, so that all chunks have one size
     data = bytearray(indexed(content))
     start = data.index(NAME.encode()) + len(NAME)
