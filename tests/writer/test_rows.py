@@ -35,14 +35,19 @@ FLAGS = [0, DESCRIPTOR_FLAG, LZMA_EOS_FLAG, DESCRIPTOR_FLAG | LZMA_EOS_FLAG]
 @pytest.mark.parametrize("extra", [b"", EXTRA, STALE + EXTRA], ids=["no extra", "extra", "a stale zip64 extra"])
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("flags", FLAGS)
-def test_a_template_packs_what_the_records_are(flags: int, method: int, extra: bytes) -> None:
+@pytest.mark.parametrize("zip64", [False, True], ids=["32 bits", "zip64"])
+def test_a_template_packs_what_the_records_are(zip64: bool, flags: int, method: int, extra: bytes) -> None:
+    date = (2024, 2, 29, 23, 59, 58)
+
     def info(name: str) -> zipfile.ZipInfo:
-        made = zipfile.ZipInfo(name, (2024, 2, 29, 23, 59, 58))
+        made = zipfile.ZipInfo(name, date)
         made.create_system, made.external_attr, made.internal_attr = 3, 0o100640 << 16, 1
         made.flag_bits, made.compress_type, made.extra = flags, method, extra
         return made
 
-    template = HeaderTemplate(info("x"))
+    template = HeaderTemplate(info("x"), zip64=zip64)
+    date = (1981, 1, 2, 3, 4, 6)
+    template = template.dated(date, extra.removeprefix(STALE))
     for offset in (0, LIMIT32 - 1, LIMIT32, LIMIT32 + 1, 1 << 40, 7):
         for name, size, data in (("a", 0, b""), ("d/e", LIMIT32 - 1, b"coded"), ("n" * 65535, 9, b"-")):
             single = info(name)
@@ -52,9 +57,9 @@ def test_a_template_packs_what_the_records_are(flags: int, method: int, extra: b
                 len(data),
                 offset,
             )
-            whole = local_header(single, zip64=False) + data
+            whole = local_header(single, zip64=zip64) + data
             if flags & DESCRIPTOR_FLAG:
-                whole += data_descriptor(single, zip64=False)
+                whole += data_descriptor(single, zip64=zip64)
             row = central_header(single)
             header, descriptor, packed = template.records(name.encode(), single.CRC, len(data), size, offset)
             assert header + data + descriptor == whole

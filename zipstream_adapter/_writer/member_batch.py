@@ -17,7 +17,7 @@ from .._compression.codecs import Coded
 from .._compression.crc32 import fastest_crc32
 from .._compression.methods import UNCOMPRESSED
 from .._format.records import DESCRIPTOR_FLAG
-from .._format.templates import HeaderTemplate, Zip64HeaderTemplate
+from .._format.templates import HeaderTemplate
 from .lookahead import needs_descriptor
 from .mimetype import MIMETYPE, extra_of, is_mark, lookahead_for
 from .sink import Hole
@@ -249,7 +249,7 @@ class MemberBatch:
             if len(self._templates) >= _MOST_TEMPLATES:
                 self._templates.clear()
             info = self._described("x" if is_ascii else "é", record_key, method, late)
-            template = self._templates[key] = self._kind(record_key)(info)
+            template = self._templates[key] = HeaderTemplate(info, zip64=record_key.zip64)
         if type(about) is About and self._make_zipinfo is None:
             extra = extra_of_member(about.date, about.extra, self._timestamps)
             date = about.date
@@ -272,14 +272,10 @@ class MemberBatch:
         late = needs_descriptor(lookahead_for(MIMETYPE, 0, self._lookahead), size, size)
         info = self._described(MIMETYPE, record_key, ZIP_STORED, late)
         info.extra = extra_of(info)
-        return self._kind(record_key)(info)
+        return HeaderTemplate(info, zip64=record_key.zip64)
 
     def _described(self, name: str, record_key: RecordKey, method: int, late: bool) -> ZipInfo:
         info = self._describe(name, record_key.about, method)
         info.compress_type, info.header_offset = method, 0
         info.flag_bits = DESCRIPTOR_FLAG if late and not (record_key.is_declared and method == ZIP_STORED) else 0
         return info
-
-    @staticmethod
-    def _kind(record_key: RecordKey) -> type[HeaderTemplate]:
-        return Zip64HeaderTemplate if record_key.zip64 else HeaderTemplate
