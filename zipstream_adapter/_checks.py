@@ -32,6 +32,17 @@ def count_of(value: object, least: int = 0) -> int | None:
     return None if number is None or number < least else number
 
 
+def check_count(option: str, value: object, least: int = 0, what: str = "a whole number") -> int:
+    """Convert the value of an option to an int. Raises OptionError if it is not a whole number, or less than `least`.
+
+    what: names the value in the error.
+    """
+    number = count_of(value, least)
+    if number is None:
+        raise OptionError(f"{option}={value!r}: give {what}, {least:,} or more")
+    return number
+
+
 def size_to_take(size: int | None) -> int:
     """Convert the `size` argument of a ``read`` to an int: -1 for None and negative numbers.
 

@@ -6,11 +6,10 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Any, NamedTuple, TypeVar
 
-from .._checks import count_of, typed_repr
+from .._checks import check_count, typed_repr
 from ..errors import OptionError
 
 K = TypeVar("K")
-DEFAULT_MOST = 64
 
 
 class Task(NamedTuple):
@@ -24,10 +23,7 @@ def check_executor(executor: Any, max_concurrency: Any) -> int:
     """Return the most calls to submit at a time. Raises OptionError if one of the two arguments is invalid."""
     if isinstance(executor, type) or not callable(getattr(executor, "submit", None)):
         raise OptionError(f"executor={typed_repr(executor)}: give a concurrent.futures.Executor")
-    most = count_of(max_concurrency, 1)
-    if most is None:
-        raise OptionError(f"max_concurrency={max_concurrency!r}: give a whole number, 1 or more")
-    return most
+    return check_count("max_concurrency", max_concurrency, 1)
 
 
 def scatter(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
-from contextlib import closing
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple, overload
@@ -176,13 +175,7 @@ class ZipLayout:
                 raised as it is, with a note that names the entry.
             PoisonedError: on every call after a failure or an interrupt.
         """
-        return RangeIterator(self._with_data(*self._checked(start, stop)))
-
-    def _with_data(self, start: int, stop: int) -> Generator[bytes, None, None]:
-        with closing(self._writer.chunks(start, stop, self._chunk_size)) as chunks:
-            for chunk in chunks:
-                if chunk:
-                    yield chunk
+        return RangeIterator(self._writer.data(*self._checked(start, stop), self._chunk_size))
 
     def aiter_range(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """Like `iter_range`, for an event loop: files are read and CRC-32s computed on the threads that streams share.
@@ -200,7 +193,7 @@ class ZipLayout:
         Reading raises the errors of `iter_range`, and PoisonedError after any of them. Raises LimitError, at the call,
         if the archive has 2**63 bytes or more.
         """
-        return open_ranges(self._with_data, self.size)
+        return open_ranges(partial(self._writer.data, chunk_size=self._chunk_size), self.size)
 
     def parts(self, part_size: int) -> Sequence[Part]:
         """Return the archive as parts of `part_size` bytes (the last may be shorter), to be pickled and made elsewhere.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from typing import overload
 
-from .._checks import count_of, shown_half_made
-from ..errors import OptionError
+from .._checks import check_count, shown_half_made
 from .ranges import RangeWriter
 from .rereading import Piece
 
@@ -36,10 +34,7 @@ class Part:
 
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over its bytes in chunks. Raises the errors of `ZipLayout.iter_range`."""
-        with closing(self._writer.chunks(self.start, self.stop, self._chunk_size)) as chunks:
-            for chunk in chunks:
-                if chunk:
-                    yield chunk
+        return self._writer.data(self.start, self.stop, self._chunk_size)
 
     def find_checksums(self) -> None:
         """Compute the CRC-32s that it needs, of members whose data is not all in it. It makes its bytes then steadily.
@@ -58,12 +53,9 @@ class Parts(Sequence[Part]):
     """All parts of an archive, in order; each is made on access."""
 
     def __init__(self, writer: RangeWriter, size: int, part_size: int, chunk_size: int) -> None:
-        number = count_of(part_size, 1)
-        if number is None:
-            raise OptionError(f"part_size={part_size!r}: give a number of bytes, 1 or more")
         self._writer = writer
         self._size = size
-        self._part_size = number
+        self._part_size = check_count("part_size", part_size, 1, "a number of bytes")
         self._chunk_size = chunk_size
 
     def __len__(self) -> int:

@@ -75,6 +75,13 @@ class RangeWriter:
                     yield data
         yield from sink.take(everything=True)
 
+    def data(self, start: int, stop: int, chunk_size: int) -> Generator[bytes, None, None]:
+        """Like `chunks`, without the empty ones."""
+        with closing(self.chunks(start, stop, chunk_size)) as chunks:
+            for chunk in chunks:
+                if chunk:
+                    yield chunk
+
     def find_crcs(self, indexes: list[int]) -> Steps:
         """Compute the CRC-32 of the listed members at `indexes`, by reading them."""
         for index in indexes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .._checks import count_of
-from ..errors import OptionError
+from .._checks import check_count
 
 DEFAULT_LOOKAHEAD = 65536
 # In place of a number of bytes: every member has a data descriptor, also an empty one.
@@ -14,10 +13,7 @@ INPUT_PER_LOOKAHEAD = 16
 
 def check_lookahead(lookahead: int) -> int:
     """Return `lookahead` as an int; raises OptionError if it is not a number of bytes."""
-    number = count_of(lookahead)
-    if number is None:
-        raise OptionError(f"lookahead={lookahead!r}: give a number of bytes, 0 or more")
-    return number
+    return check_count("lookahead", lookahead, what="a number of bytes")
 
 
 def needs_descriptor(lookahead: int, size: int, compressed: int) -> bool:

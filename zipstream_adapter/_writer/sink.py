@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from .._checks import count_of, whole
+from .._checks import check_count, count_of, whole
 from ..errors import OptionError, PoisonedError
 
 DEFAULT_CHUNK_SIZE = 65536
@@ -97,10 +97,7 @@ class StreamSink(_Sink):
     """
 
     def __init__(self, chunk_size: int = DEFAULT_CHUNK_SIZE) -> None:
-        number = count_of(chunk_size)
-        if number is None:
-            raise OptionError(f"chunk_size={chunk_size!r}: give a number of bytes, 0 or more")
-        super().__init__(number)
+        super().__init__(check_count("chunk_size", chunk_size, what="a number of bytes"))
         self._ready: list[bytes] = []
         self._parts: list[bytes] = []
         self._parts_size = 0
