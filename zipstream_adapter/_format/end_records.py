@@ -139,7 +139,7 @@ def _validated(record: _Record, where: str) -> End:
     return End(start, size, count, wraps)
 
 
-def not_an_archive(head: bytes, tail: bytes, where: str) -> BadArchiveError:
+def not_an_archive(head: bytes, where: str) -> BadArchiveError:
     """Return the error for an object without an end of central directory record. `head`: its first four bytes."""
     if head[:4] in (b"PK\3\4", b"PK\7\x08"):
         return BadArchiveError(

@@ -95,6 +95,11 @@ class SeekPoints(NamedTuple):
         """Return the numbers of the chunks that have the data from `at` to `stop`."""
         return range(at // self.chunk, (min(stop, self.size) + self.chunk - 1) // self.chunk)
 
+    def places(self, numbers: range, limit: int) -> tuple[int, int] | None:
+        """Return the offsets at which chunks begin and end; None if they are not within the archive up to `limit`."""
+        first, stop = self.place(numbers.start), self.place(numbers.stop)
+        return None if first < 0 or stop > limit else (first, stop)
+
     def place(self, number: int) -> int:
         """Return the offset at which a chunk begins. The number after the last one gives the end."""
         inner = 0 if not number else self.offsets[number - 1] if number <= len(self.offsets) else self.coded

@@ -84,7 +84,7 @@ class RemoteZipFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
     def _open(self, path: str, mode: str = "rb", **_: Any) -> IO[bytes]:
         path = self._strip_protocol(path)
         if mode != "rb":
-            raise NotImplementedError(f"mode={mode!r}: a remote archive can only be read")
+            raise NotImplementedError(f"mode={mode!r}: a remote archive can only be read: use mode='rb'")
         info = self.info(path)
         if info["type"] == "directory":
             raise IsADirectoryError(path)

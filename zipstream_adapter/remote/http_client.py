@@ -7,7 +7,6 @@ which close with the last of them.
 
 from __future__ import annotations
 
-import base64
 import importlib
 import os
 import re
@@ -18,11 +17,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import OptionError, RemoteConnectionError, RemoteError
 from .s3_client import certificates_file, trusted_file
+from .stores import basic_auth, untrusted
 from .waiting import seconds_of
 
 _MAX_REDIRECTS = 10
@@ -90,8 +90,7 @@ def settings_of(url: SplitResult, options: Mapping[str, Any], where: str) -> Htt
             )
     headers = {"Accept-Encoding": "identity", "User-Agent": str(options.get("user_agent") or "zipstream-adapter")}
     if url.username is not None:
-        pair = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
-        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"  # RFC 7617
+        headers["Authorization"] = basic_auth(url)
     for name, value in (options.get("default_headers") or {}).items():
         headers = {known: old for known, old in headers.items() if known.lower() != _text(name).lower()}
         headers[_text(name)] = _text(value)
@@ -392,7 +391,7 @@ def map_http_error(exc: Exception, where: str, often: str = "") -> tuple[Excepti
     if isinstance(cause, known.SSLError | ssl.SSLError):
         found = cause.args[0] if cause.args and isinstance(cause.args[0], ssl.SSLError) else cause
         if isinstance(found, ssl.SSLCertVerificationError):
-            return _untrusted(found.verify_message, where), False
+            return untrusted(where, found.verify_message or "unknown issuer"), False
         return RemoteConnectionError(f"{where}: the connection broke{often}: {_plain(found)}"), True
     if isinstance(cause, known.ReadTimeoutError | TimeoutError) and not isinstance(cause, known.ConnectTimeoutError):
         return RemoteConnectionError(f"{where}: the server did not respond in time{often}"), True
@@ -406,13 +405,6 @@ def map_http_error(exc: Exception, where: str, often: str = "") -> tuple[Excepti
         reason = _plain(cause.args[-1] if cause.args and isinstance(cause.args[-1], Exception) else cause)
         return RemoteConnectionError(f"{where}: the connection broke{often}: {reason}"), True
     return exc, False
-
-
-def _untrusted(reason: str, where: str) -> RemoteConnectionError:
-    return RemoteConnectionError(
-        f"{where}: the server's certificate is not trusted: {reason or 'unknown issuer'}. Give its issuer's "
-        "certificate as client_options={'root_certificate': …}"
-    )
 
 
 def _plain(exc: Any) -> str:

@@ -17,7 +17,6 @@ from urllib.parse import urlunsplit
 
 from .._concurrency.threads import Lease, ThreadPool
 from ..errors import (
-    BadArchiveError,
     OptionError,
     RangesUnsupportedError,
     RemoteConnectionError,
@@ -38,7 +37,7 @@ from .objects import (
     RemoteObject,
     compressed_range,
 )
-from .stores import client_options_of, is_transient_status, quoted_url
+from .stores import client_options_of, is_transient_status, quoted_url, ranges_ignored
 from .waiting import Tries, Waiting, call_within, raise_late, retry_after_of, time_left
 
 T = TypeVar("T")
@@ -75,7 +74,6 @@ class HttpObject(RemoteObject):
     def __init__(self, url: str, where: str, settings: HttpSettings, waiting: Waiting) -> None:
         self.where = where
         self.waiting = waiting
-        self.version: ObjectVersion | None = None
         self.settings = settings
         self._url = url
         self._lease = ClientLease(settings)
@@ -118,13 +116,6 @@ class HttpObject(RemoteObject):
             raise_late(self.where, self.waiting.deadline)
         conditions = {} if self.version is None else _conditions(self.version)
         return self._lease.client.send(method, self._url, {**conditions, **fields}, exchange, seconds, self.where)
-
-    def set_version(self, meta: dict[str, Any]) -> None:
-        """Fix the version that all further responses must have."""
-        self.version = ObjectVersion.from_meta(meta)
-        self.size = self.version.size
-        if not self.size:
-            raise BadArchiveError(f"{self.where} is not a zip archive: it is empty")
 
     @property
     def changed(self) -> SourceChangedError:
@@ -288,9 +279,7 @@ class _HttpChunks(Chunks):
         if response.status not in (200, 206):
             self._raise_status(response)
         if response.status == 200 and not whole:
-            raise RangesUnsupportedError(
-                f"{self.where} cannot be read by ranges: the server ignores Range. Download it and open the file"
-            )
+            raise ranges_ignored(self.where)
         meta, found = self._checked_meta(response)
         if source.version is not None and not source.version.matches({**meta, "size": meta["size"] or source.size}):
             raise source.changed

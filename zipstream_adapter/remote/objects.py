@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import closing
+from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -116,11 +116,13 @@ class RemoteObject:
     Attributes:
         where: name of the object in errors, without credentials.
         size: bytes in the object; known once `tail` has returned.
+        version: the version that every response must confirm; None if unknown, or if the object has none.
         waiting: how long requests are repeated, and calls may take.
     """
 
     where: str
     size: int = 0
+    version: ObjectVersion | None = None
     waiting = WAITING
     _open: weakref.WeakSet[Chunks]
 
@@ -149,6 +151,21 @@ class RemoteObject:
         """Return the bytes from `start` to `stop`."""
         with closing(self.chunks(start, stop)) as chunks:
             return b"".join(chunks)
+
+    async def aread(self, start: int, stop: int) -> bytes:
+        """Like `read`, on the event loop."""
+        async with aclosing(self.achunks(start, stop)) as chunks:
+            return b"".join([chunk async for chunk in chunks])
+
+    def set_version(self, meta: Any) -> None:
+        """Fix the version, as obstore's ObjectMeta describes it. Raises BadArchiveError if the object is empty."""
+        self.version = ObjectVersion.from_meta(meta)
+        self._set_size(self.version.size)
+
+    def _set_size(self, size: int) -> None:
+        self.size = size
+        if not size:
+            raise BadArchiveError(f"{self.where} is not a zip archive: it is empty")
 
     def stop(self) -> None:
         """End all requests of `chunks` and `read`, on all threads."""
@@ -280,10 +297,10 @@ class StoreObject(RemoteObject):
             else:
                 start = max(0, result.meta["size"] - size)
                 if tuple(result.range) == (start, result.meta["size"]):
-                    self._set_version(result.meta)
+                    self.set_version(result.meta)
                     return result
         try:
-            self._set_version(await self._retried(self._head))
+            self.set_version(await self._retried(self._head))
         except RemoteError as exc:
             raise refusal or exc from None
         return max(0, self.size - size)
@@ -291,12 +308,6 @@ class StoreObject(RemoteObject):
     async def _head(self) -> Any:
         with map_errors(self.where):
             return await self._obstore.head_async(self._store, self._path)
-
-    def _set_version(self, meta: Any) -> None:
-        self.version = ObjectVersion.from_meta(meta)
-        self.size = self.version.size
-        if not self.size:
-            raise BadArchiveError(f"{self.where} is not a zip archive: it is empty")
 
     def _require_resumable(self, exc: Exception) -> Exception:
         """Return `exc`, which ended a body, as a RemoteError if the request can be repeated; else raise it."""
@@ -511,8 +522,7 @@ class FetchedObject(RemoteObject):
         self.where = f"fetch function {function_name(fetch)!r}"
 
     def tail(self, size: int) -> bytes:
-        if not self.size:
-            raise BadArchiveError(f"{self.where} is not a zip archive: it is empty")
+        self._set_size(self.size)
         return self.read(max(0, self.size - size), self.size)
 
     async def atail(self, size: int) -> bytes:

@@ -124,12 +124,13 @@ def store_of(
     options.setdefault("retry_config", RETRIES)
     options["client_options"] = _client_options(parts.scheme, client, options)
     if parts.scheme in _BUCKET_STORES:
-        bucket, path = _bucket_and_key(url, parts)
+        bucket, path = _bucket_and_key(url)
         return _make_store(url, getattr(obstore.store, _BUCKET_STORES[parts.scheme]), bucket, path, options)
     if parts.scheme == "http":
         options["client_options"]["allow_http"] = True  # an http:// URL is permission enough
     if parts.username is not None:
-        options["client_options"] = _with_basic_auth(parts, options["client_options"])
+        given = options["client_options"].get("default_headers") or {}
+        options["client_options"]["default_headers"] = {"authorization": basic_auth(parts), **given}
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
     return _make_store(url, obstore.store.HTTPStore, urlunsplit(bare), "", options)
 
@@ -148,7 +149,7 @@ def shared_store_of(url: str, **store_options: Unpack[StoreOptions]) -> tuple[An
     if parts.scheme not in _BUCKET_STORES:
         return store_of(url, **store_options)
     options: dict[str, Any] = {**store_options, "retry_config": ONCE}
-    bucket, path = _bucket_and_key(url, parts)
+    bucket, path = _bucket_and_key(url)
     prefix = _ENV_PREFIXES[parts.scheme]
     environment = {name: value for name, value in os.environ.items() if name.startswith((prefix, "SERVICE_ACCOUNT"))}
     try:
@@ -236,9 +237,7 @@ def map_error(exc: Exception, where: str) -> Exception:
     if kind == "PreconditionError" or "NotModified" in kind:
         return SourceChangedError(f"{where} has changed since it was opened: open it again")
     if "RangeNotSupported" in text or "NotPartial" in text:
-        return RangesUnsupportedError(
-            f"{where} cannot be read by ranges: the server ignores Range. Download it and open the file"
-        )
+        return ranges_ignored(where)
     if _server_answer(text).startswith("416"):
         return RangesUnsupportedError(f"{where}: the server rejected the requested range: {_server_answer(text)}")
     for map_kind in (_region_error, _access_error, _connection_error):
@@ -248,8 +247,29 @@ def map_error(exc: Exception, where: str) -> Exception:
     return RemoteError(f"{where}: {_server_answer(text) or _first_line(text)}")
 
 
+def ranges_ignored(where: str) -> RangesUnsupportedError:
+    """Return the error for a server that answers a Range request with the whole object."""
+    return RangesUnsupportedError(
+        f"{where} cannot be read by ranges: the server ignores Range. Download it and open the file"
+    )
+
+
+def untrusted(where: str, reason: str) -> RemoteConnectionError:
+    """Return the error for a server whose certificate is refused."""
+    return RemoteConnectionError(
+        f"{where}: the server's certificate is not trusted: {reason}. Give its issuer's certificate as "
+        "client_options={'root_certificate': …}"
+    )
+
+
+def basic_auth(parts: SplitResult) -> str:
+    """Return the Authorization field for the user and password of a URL (RFC 7617)."""
+    pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
 def is_transient(exc: RemoteError) -> bool:
-    """Whether the error is one for which the same request may succeed later: a 5xx, 408 or 429, a connection."""
+    """Whether the same request may succeed later: after a status of 5xx, 408 or 429, or a broken connection."""
     if isinstance(exc, RemoteConnectionError):
         return "certificate" not in str(exc)
     found = re.search(r": (\d{3})\b", str(exc))
@@ -303,12 +323,9 @@ def _connection_error(kind: str, text: str, where: str) -> Exception | None:
     found = re.search(r"kind: (Connect|Timeout|Interrupted|Request|Decode)\b", text)
     if found is None or _STATUS.search(text):
         return None
-    untrusted = _UNTRUSTED.search(text)
-    if untrusted:
-        return RemoteConnectionError(
-            f"{where}: the server's certificate is not trusted: {untrusted[1] or untrusted[2]}. Give its issuer's "
-            "certificate as client_options={'root_certificate': …}"
-        )
+    refused = _UNTRUSTED.search(text)
+    if refused:
+        return untrusted(where, refused[1] or refused[2])
     faults = {"Connect": "the server could not be reached", "Timeout": "the server did not respond in time"}
     tries = re.search(r"after (\d+) retries", text)
     often = f" (tried {int(tries[1]) + 1} times)" if tries and int(tries[1]) else ""
@@ -357,7 +374,7 @@ def _parse_url(url: str) -> SplitResult:
     return parts
 
 
-def _bucket_and_key(url: str, parts: SplitResult) -> tuple[str, str]:
+def _bucket_and_key(url: str) -> tuple[str, str]:
     """Return bucket and key. The key is literal, as in the stores' own tools: '?' and '%' belong to it."""
     bucket, _, key = url.partition("://")[2].partition("/")
     if "@" in bucket:
@@ -400,12 +417,10 @@ def _directory_and_name(url: str, parts: SplitResult) -> tuple[str, str]:
     return directory, name
 
 
-def client_options_of(
-    url: str, options: dict[str, Any], client: Mapping[str, Any] = READING
-) -> tuple[SplitResult, dict[str, Any]]:
-    """Return the parts of a URL, and the client options for it. Those are taken out of `options`."""
+def client_options_of(url: str, options: dict[str, Any]) -> tuple[SplitResult, dict[str, Any]]:
+    """Return the parts of a URL, and its client options, which are taken out of `options`."""
     parts = _parse_url(url)
-    merged = _client_options(parts.scheme, client, options)
+    merged = _client_options(parts.scheme, READING, options)
     options.pop("client_options", None)
     return parts, merged
 
@@ -426,13 +441,6 @@ def _client_options(scheme: str, client: Mapping[str, Any], options: dict[str, A
     known = {key: value for key, value in found.items() if value}
     given = {key: options.pop(key) for key in _CLIENT_OPTIONS if key in options}
     return {**client, **known, **given, **(options.get("client_options") or {})}
-
-
-def _with_basic_auth(parts: SplitResult, client: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the client options with the URL's user and password as an Authorization header (RFC 7617)."""
-    pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
-    headers = {"authorization": f"Basic {base64.b64encode(pair).decode()}", **(client.get("default_headers") or {})}
-    return {**client, "default_headers": headers}
 
 
 def _make_store(url: str, kind: Any, place: str, path: str, options: dict[str, Any]) -> tuple[Any, str]:

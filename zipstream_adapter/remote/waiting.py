@@ -132,7 +132,7 @@ class Tries:
 
 
 def retry_after_of(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After field asks for; None if there is none, or an invalid one."""
+    """Return the seconds that a Retry-After field asks for; None if the field is missing or invalid."""
     if not value:
         return None
     if value.strip().isdecimal():

@@ -138,7 +138,7 @@ def _list_objects(obstore: Any, store: Any, key_prefix: str, deadline: float | N
 def _checked_entries(metas: Iterator[dict[str, Any]], entry: Callable[[dict[str, Any]], Entry]) -> Iterator[Entry]:
     """Yield the entries of `metas` in order, requesting the checksums of several at a time."""
     threads = Lease(_pool)
-    ordered: InOrder[Entry] = InOrder(Workers(_MAX_REQUESTS - 1, threads.executor))  # and one that waits for a thread
+    ordered: InOrder[Entry] = InOrder(Workers(_MAX_REQUESTS - 1, threads.executor))  # one more waits
     try:
         for meta in metas:
             yield from ordered.start(partial(entry, meta))

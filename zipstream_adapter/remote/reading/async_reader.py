@@ -9,21 +9,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from ..._checks import count_of, typed_repr
+from ..._checks import count_of
 from ..._compression.decoders import STEP, Decoder, inflate_chunk
 from ..._concurrency.cancellation import check_loop, settled
 from ..._concurrency.offload import StepThreads, on_thread
 from ..._format.end_records import SUFFIX, check_directory, not_an_archive
 from ..._format.records import LOCAL
 from ..._format.sozip import find_index
-from ...errors import BadArchiveError, EntryError, EntryTypeError, OptionError
+from ...errors import EntryTypeError, OptionError
 from ..objects import RemoteObject
 from ..waiting import PATIENCE_S, Waiting
 from .parts import PartWindow
 from .read_ahead import Extent
 from .seekable_member import NEAR_BYTES, index_range
-from .stored_member import header_size
-from .zip_file import PART_SIZE, ArchiveOpener, RemoteMembers, RemoteZipFile, check_readable
+from .stored_member import header_size, too_long
+from .zip_file import PART_SIZE, ArchiveOpener, RemoteMembers, members_of, readable_member
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -65,8 +65,7 @@ async def open_remote_async(
     tail = await source.atail(suffix_size)
     end = archive.find_end(tail)
     if end is None:
-        head = [chunk async for chunk in source.achunks(0, min(4, source.size))]
-        raise not_an_archive(b"".join(head), tail, source.where)
+        raise not_an_archive(await source.aread(0, min(4, source.size)), source.where)
     missing = archive.missing(end, tail)
     if missing is not None:
         parts: list[bytes] = []
@@ -138,7 +137,8 @@ async def _member_data(
     threads = StepThreads("closing a remote member")
     threads.begin()
     try:
-        remote, info = _resolve_member(archive, member)
+        remote = members_of(archive)
+        info = readable_member(archive, member, remote.source.where)
         extents = await threads.run(lambda: remote.extents)
         opened = _Opened(remote, info, extents.of(info), threads)
         stop = info.file_size if stop is None else min(stop, info.file_size)
@@ -211,9 +211,9 @@ async def _stored_part(member: _Opened, start: int, stop: int) -> AsyncGenerator
     end = extent.stop - info.compress_size
     if end <= extent.start:
         return  # reading it from the beginning says why
-    head = await _fetched(remote, extent.start, end)
+    head = await remote.source.aread(extent.start, end)
     if len(head) >= LOCAL.size and len(head) < LOCAL.size + (more := sum(LOCAL.unpack_from(head)[-2:])):
-        head += await _fetched(remote, extent.start + len(head), min(extent.start + LOCAL.size + more, extent.limit))
+        head += await remote.source.aread(extent.start + len(head), min(extent.start + LOCAL.size + more, extent.limit))
     header = header_size(head, info, member.label)
     begin = extent.start + (header or 0)
     if header is None or info.compress_size != info.file_size or begin + info.compress_size > extent.limit:
@@ -229,16 +229,16 @@ async def _indexed_part(member: _Opened, start: int, stop: int) -> AsyncGenerato
     place = index_range(info, extent.limit)
     if place is None:
         return
-    tail = await _fetched(remote, *place)
+    tail = await remote.source.aread(*place)
     points = await member.threads.run(partial(find_index, tail, place[0], info))
     if points is None:
         return
     numbers = points.chunks(start, stop)
-    first, last = points.place(numbers.start), points.place(numbers.stop)
-    if first < 0 or last > extent.limit:
+    places = points.places(numbers, extent.limit)
+    if places is None:
         return
     held, number = b"", numbers.start
-    async with aclosing(_ranges(remote, first, last)) as pieces:
+    async with aclosing(_ranges(remote, *places)) as pieces:
         async for piece in pieces:
             held, used = held + piece, 0
             while number < numbers.stop:
@@ -256,29 +256,6 @@ async def _indexed_part(member: _Opened, start: int, stop: int) -> AsyncGenerato
                     yield data[at : min(at + STEP, end)]
                 number, used = number + 1, used + size
             held = held[used:]
-
-
-async def _fetched(remote: RemoteMembers, start: int, stop: int) -> bytes:
-    async with aclosing(remote.source.achunks(start, stop)) as chunks:
-        return b"".join([chunk async for chunk in chunks])
-
-
-def _resolve_member(archive: ZipFile, member: Any) -> tuple[RemoteMembers, ZipInfo]:
-    if not isinstance(archive, RemoteZipFile):
-        raise EntryTypeError(
-            f"archive={typed_repr(archive)}: give the return value of open_remote or open_remote_async"
-        )
-    if archive.remote is None:
-        raise ValueError(f"{archive.filename} has been closed")
-    if not isinstance(member, str | ZipInfo):
-        raise EntryTypeError(f"member={typed_repr(member)}: give the name of a member, or its ZipInfo")
-    where = archive.remote.source.where
-    try:
-        info = archive.getinfo(member) if isinstance(member, str) else member
-    except KeyError:
-        raise EntryError(f"no member {member!r} in {where}") from None
-    check_readable(info, where, has_password=False)
-    return archive.remote, info
 
 
 async def _compressed(remote: RemoteMembers, extent: Extent, info: ZipInfo) -> AsyncGenerator[bytes, None]:
@@ -304,7 +281,7 @@ async def _compressed(remote: RemoteMembers, extent: Extent, info: ZipInfo) -> A
                 if not left:
                     return
     if left:
-        raise BadArchiveError(f"{label} cannot be read: its data runs into the next member or the central directory")
+        raise too_long(label)
 
 
 def _ranges(remote: RemoteMembers, start: int, stop: int) -> AsyncGenerator[bytes, None]:
@@ -363,7 +340,7 @@ class _TaskPart:
             self._moved.clear()
             if not self._chunks:
                 await self._moved.wait()
-            if not self._chunks:  # the data has ended; the task is about to
+            if not self._chunks:  # the data has ended, and the task ends next
                 stop = await settled(self.task)
                 if stop is not None:
                     raise stop

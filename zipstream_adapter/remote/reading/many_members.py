@@ -6,23 +6,23 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import aclosing, closing
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import ZipFile, ZipInfo
 
-from ..._checks import count_of, typed_repr
+from ..._checks import check_count, typed_repr
 from ..._compression.decoders import Decoder
 from ..._concurrency.cancellation import check_loop, settled
 from ..._concurrency.offload import StepThreads, on_thread
-from ...errors import BadArchiveError, EntryError, EntryTypeError, OptionError
+from ...errors import OptionError
 from ..objects import Chunks
 from ..waiting import call_within, raise_late, time_left
 from .parts import range_threads
 from .read_ahead import Extent
-from .stored_member import header_size
-from .zip_file import RemoteMembers, RemoteZipFile, check_readable
+from .stored_member import header_cut, header_size, too_long
+from .zip_file import members_of, readable_member
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,22 +106,13 @@ class _Plan:
     def __init__(
         self, archive: ZipFile, names: Iterable[str | ZipInfo], in_order: bool, max_concurrency: int, max_bytes: int
     ) -> None:
-        if not isinstance(archive, RemoteZipFile):
-            raise EntryTypeError(f"archive={typed_repr(archive)}: give the return value of open_remote")
-        if archive.remote is None:
-            raise ValueError(f"{archive.filename} has been closed")
+        self.remote = members_of(archive)
         if isinstance(names, str | ZipInfo):
             raise OptionError(f"names={typed_repr(names)}: give a list of names")
-        concurrency, most = count_of(max_concurrency, 1), count_of(max_bytes, 1)
-        if concurrency is None:
-            raise OptionError(f"max_concurrency={max_concurrency!r}: give a whole number, 1 or more")
-        if most is None:
-            raise OptionError(f"max_bytes={max_bytes!r}: give bytes, 1 or more")
-        self.remote: RemoteMembers = archive.remote
         self.where = self.remote.source.where
         self.in_order = in_order
-        self.concurrency = min(concurrency, _MAX_CONCURRENCY)
-        self._max_bytes = most
+        self.concurrency = min(check_count("max_concurrency", max_concurrency, 1), _MAX_CONCURRENCY)
+        self._max_bytes = check_count("max_bytes", max_bytes, 1, "a number of bytes")
         wanted = [self._wanted(archive, number, name) for number, name in enumerate(names)]
         self.count = len(wanted)
         self._groups = deque(self._grouped(wanted))
@@ -129,13 +120,7 @@ class _Plan:
         self._costs: dict[int, int] = {}  # by position
 
     def _wanted(self, archive: ZipFile, position: int, name: str | ZipInfo) -> _Wanted:
-        if not isinstance(name, str | ZipInfo):
-            raise EntryTypeError(f"names: {typed_repr(name)}: give names of members, or ZipInfos")
-        try:
-            info = archive.getinfo(name) if isinstance(name, str) else name
-        except KeyError:
-            raise EntryError(f"no member {name!r} in {self.where}") from None
-        check_readable(info, self.where, has_password=False)
+        info = readable_member(archive, name, self.where)
         return _Wanted(position, name, info, self.remote.extents.of(info))
 
     def _grouped(self, wanted: list[_Wanted]) -> list[_Group]:
@@ -190,13 +175,11 @@ class _Plan:
         skipped = header_size(head, info, label)
         if skipped is None:
             if len(view) >= span:
-                raise BadArchiveError(f"{label} cannot be read: its local file header is cut short")
+                raise header_cut(label)
             return wanted, min(span, len(view) + (1 << 17)) - len(view)
         end = skipped + info.compress_size
         if end > span:
-            raise BadArchiveError(
-                f"{label} cannot be read: its data runs into the next member or the central directory"
-            )
+            raise too_long(label)
         if end > len(view):
             return wanted, end - len(view)
         decoder = Decoder(info, label)
@@ -389,7 +372,7 @@ async def read_members_async(
 
 
 async def _fetch_async(plan: _Plan, group: _Group) -> list[Found]:
-    data = await _range(plan, group.start, group.stop)
+    data = await plan.remote.source.aread(group.start, group.stop)
     found: list[Found] = []
     for each in await on_thread(partial(plan.decoded, group, data), "decompressing members"):
         have = data
@@ -397,12 +380,7 @@ async def _fetch_async(plan: _Plan, group: _Group) -> list[Found]:
             wanted, missing = each
             have = have[wanted.extent.start - group.start :] if have is data else have
             at = wanted.extent.start + len(have)
-            have = have + await _range(plan, at, at + missing)
+            have = have + await plan.remote.source.aread(at, at + missing)
             (each,) = plan.decoded(_Group(wanted.extent.start, at + missing, [wanted]), have)
         found.append(each)
     return found
-
-
-async def _range(plan: _Plan, start: int, stop: int) -> bytes:
-    async with aclosing(plan.remote.source.achunks(start, stop)) as chunks:
-        return b"".join([chunk async for chunk in chunks])

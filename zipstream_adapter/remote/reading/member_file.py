@@ -100,7 +100,7 @@ class MemberFile(RangeFile):
         chunks = vars(self).get("_chunks")
         if chunks is not None:
             chunks.close()
-        if hasattr(self, "_lock") and self._lock.acquire(blocking=False):  # not if __init__ was interrupted
+        if hasattr(self, "_lock") and self._lock.acquire(blocking=False):  # it is missing if __init__ was interrupted
             try:
                 self._end_request()
             finally:

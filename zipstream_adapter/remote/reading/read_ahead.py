@@ -101,15 +101,15 @@ class Extents:
             at += 1
         return self._offsets[at] if at < len(self._offsets) else self._directory
 
-    def group_end(self, start: int, max_size: int, max_member: int) -> int:
-        """Return the end of a run of members that begins at `start`.
+    def group_end(self, start: int, max_size: int) -> int:
+        """Return the end of a run of small members that begins at `start`, of up to `max_size` bytes.
 
-        The run has up to `max_size` bytes, and no member longer than `max_member`. Returns `start` if it is empty.
+        Returns `start` if the run is empty.
         """
         end = start
         while end < self._directory:
             stop = self.after(end)
-            if stop - end > max_member or stop - start > max_size:
+            if stop - end > SMALL_MEMBER_BYTES or stop - start > max_size:
                 break
             end = stop
         return end
@@ -194,7 +194,7 @@ class ReadAhead:
         size, reach = extent.limit - extent.start, self._readahead_size()
         if not reach or size > SMALL_MEMBER_BYTES:
             return None
-        end = self._extents.group_end(extent.start, min(self._part_size, size + reach), SMALL_MEMBER_BYTES)
+        end = self._extents.group_end(extent.start, min(self._part_size, size + reach))
         return self._new_part(extent.start, max(end, extent.limit))
 
     def _advance(self, extent: Extent) -> None:
@@ -220,7 +220,7 @@ class ReadAhead:
         until = self._next_start + reach
         # Wait until half a part is free, or each member would get a part of its own.
         while 2 * (until - at) >= min(reach, self._part_size):
-            end = self._extents.group_end(at, min(self._part_size, until - at), SMALL_MEMBER_BYTES)
+            end = self._extents.group_end(at, min(self._part_size, until - at))
             if end == at:
                 return
             part = self._new_part(at, end)

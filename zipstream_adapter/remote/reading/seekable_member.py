@@ -124,9 +124,10 @@ class SeekableMember(RangeFile):
         points, file = self._points, self._file
         assert points is not None and file is not None
         numbers = points.chunks(self._at, self._at + min(size, _MAX_RUN_BYTES))
-        first, stop = points.place(numbers.start), points.place(numbers.stop)
-        if first < 0 or stop > file.limit:
+        places = points.places(numbers, file.limit)
+        if places is None:
             return False
+        first, stop = places
         file.seek(first)
         coded = file.read(stop - first)
         parts = []

@@ -16,7 +16,16 @@ from ...errors import BadArchiveError, EncryptedMemberError
 from .member_file import MemberFile
 
 BUFFER_SIZE = 1 << 16
-_TOO_LONG = "its data runs into the next member or the central directory"
+
+
+def too_long(label: str) -> BadArchiveError:
+    """Return the error for a member that leaves no room for its data."""
+    return BadArchiveError(f"{label} cannot be read: its data runs into the next member or the central directory")
+
+
+def header_cut(label: str) -> BadArchiveError:
+    """Return the error for a member whose local file header does not end before the next member."""
+    return BadArchiveError(f"{label} cannot be read: its local file header is cut short")
 
 
 def header_size(head: bytes, info: ZipInfo, label: str) -> int | None:
@@ -50,9 +59,9 @@ def open_stored(file: MemberFile, info: ZipInfo, label: str) -> io.BufferedReade
         head += file.read(sum(LOCAL.unpack(head)[-2:]))
     size = header_size(head, info, label)
     if size is None:
-        raise BadArchiveError(f"{label} cannot be read: its local file header is cut short")
+        raise header_cut(label)
     if info.header_offset + size + info.compress_size > file.limit:
-        raise BadArchiveError(f"{label} cannot be read: {_TOO_LONG}")
+        raise too_long(label)
     return io.BufferedReader(StoredFile(file, info, label, size), BUFFER_SIZE)
 
 
@@ -115,7 +124,7 @@ class StoredFile(RangeFile):
             )
         data = self._file.read(wanted)
         if len(data) < wanted:
-            raise BadArchiveError(f"{self._label} cannot be read: {_TOO_LONG}")
+            raise too_long(self._label)
         if self._at == self._checked:
             self._crc = self._crc32(data, self._crc)
             self._checked += len(data)

@@ -11,11 +11,19 @@ from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from ..._checks import count_of, typed_repr
+from ..._checks import check_count, typed_repr
 from ..._compression.methods import ZIP_ZSTANDARD
 from ..._format.end_records import LEAST_SUFFIX, SUFFIX, End, check_directory, find_end, not_an_archive
 from ..._format.records import AES_METHOD, ENCRYPTED_FLAG, PATCHED_FLAG, STRONGLY_ENCRYPTED_FLAG
-from ...errors import BadArchiveError, EncryptedMemberError, OptionError, SourceChangedError, UnsupportedMethodError
+from ...errors import (
+    BadArchiveError,
+    EncryptedMemberError,
+    EntryError,
+    EntryTypeError,
+    OptionError,
+    SourceChangedError,
+    UnsupportedMethodError,
+)
 from ..http_object import http_object_of
 from ..objects import Chunks, FetchedObject, ObjectVersion, RemoteObject, StoreObject, function_name
 from ..stores import checked_path, is_http, object_name, quoted_url, redact_url, shared_store_of
@@ -65,7 +73,7 @@ def open_remote(
     Opening takes one request, for the last `suffix_size` bytes, and a second one only if the central directory is
     longer. Reading a member takes one request for its header and data together, or one for each `part_size` bytes.
     Members up to 1 MiB opened in archive order are read ahead from the third on: up to twice what was read so far (at
-    least 256 KiB) per request. Nothing else is fetched unread.
+    least 256 KiB) per request. Nothing else is fetched before it is read.
 
     A member can be read from any place. If it is stored, that takes one request. If it is deflated, a seek of more than
     1 MiB fetches its index (SOZip; see `stream_zip`), if there is room for one behind it: one request, of 8 bytes for
@@ -78,8 +86,8 @@ def open_remote(
     random. A ``Retry-After`` of an ``http(s)://`` server is obeyed; obstore does not report that of a bucket. A body
     that breaks off is resumed there: without limit as long as each try brings 1,024 bytes a second, and up to 5 times
     in a row if none does. 60 s without data count as a break. A server that refuses suffix ranges (Azure), ignores or
-    misreads them takes one or two more requests to open. Ctrl-C, and `close` from another thread, end a read that waits
-    at once. Closing the archive closes its open members.
+    misreads them takes one or two more requests to open. Ctrl-C, and `close` from another thread, end a waiting read at
+    once. Closing the archive closes its open members.
 
     Archives with the same options share connections. After a fork, an archive behind ``http(s)://`` goes on in the
     child with connections of its own; for other stores, the child gets ForkedError if its parent has used obstore.
@@ -123,7 +131,7 @@ def _opened(archive: ArchiveOpener, suffix_size: int) -> ZipFile:
     tail = archive.source.tail(suffix_size)
     end = archive.find_end(tail)
     if end is None:
-        raise not_an_archive(archive.source.read(0, min(4, archive.source.size)), tail, archive.source.where)
+        raise not_an_archive(archive.source.read(0, min(4, archive.source.size)), archive.source.where)
     missing = archive.missing(end, tail)
     if missing is not None:
         parts: list[bytes] = []
@@ -150,9 +158,9 @@ class ArchiveOpener:
         waiting: Waiting,
         options: StoreOptions,
     ) -> None:
-        window = _checked_int("window", window, 1)
-        part_size = _checked_int("part_size", part_size, 1 << 16)
-        suffix_size = _checked_int("suffix_size", suffix_size, LEAST_SUFFIX)
+        window = check_count("window", window, 1)
+        part_size = check_count("part_size", part_size, 1 << 16)
+        suffix_size = check_count("suffix_size", suffix_size, LEAST_SUFFIX)
         self.source, self._name = resolve_object(url, store, size, part_size, options, waiting)
         self._window = window
         self._part_size = part_size
@@ -319,7 +327,7 @@ class RemoteZipFile(ZipFile):
     def __reduce__(self) -> Any:
         if self.remote is None or self._opening is None:
             raise ValueError(f"{self.filename} has been closed, and cannot be pickled")
-        return _reopened, (self._opening, getattr(self.remote.source, "version", None), self.pwd)
+        return _reopened, (self._opening, self.remote.source.version, self.pwd)
 
     def open(  # type: ignore[override]
         self, name: str | ZipInfo, mode: Literal["r"] = "r", pwd: bytes | None = None, *, force_zip64: bool = False
@@ -401,13 +409,41 @@ def _reopened(opening: Opening, version: ObjectVersion | None, password: bytes |
     archive = open_remote(opening.url, **opening.options)
     assert isinstance(archive, RemoteZipFile)
     assert archive.remote is not None
-    found = getattr(archive.remote.source, "version", None)
-    if version is not None and found != version:
+    if version is not None and archive.remote.source.version != version:
         where = archive.remote.source.where
         archive.close()
         raise SourceChangedError(f"{where} has changed since it was pickled: the object was replaced. Open it again")
     archive.pwd = password
     return archive
+
+
+def members_of(archive: Any) -> RemoteMembers:
+    """Return what reads the members of `archive`.
+
+    Raises EntryTypeError if it is not a remote archive, ValueError if it is closed.
+    """
+    if not isinstance(archive, RemoteZipFile):
+        raise EntryTypeError(
+            f"archive={typed_repr(archive)}: give the return value of open_remote or open_remote_async"
+        )
+    if archive.remote is None:
+        raise ValueError(f"{archive.filename} has been closed: open it again")
+    return archive.remote
+
+
+def readable_member(archive: ZipFile, member: Any, where: str) -> ZipInfo:
+    """Return the ZipInfo of a member, given by its name or ZipInfo.
+
+    Raises EntryTypeError for anything else, EntryError if it does not exist, and the errors of `check_readable`.
+    """
+    if not isinstance(member, str | ZipInfo):
+        raise EntryTypeError(f"member {typed_repr(member)}: give the name of a member, or its ZipInfo")
+    try:
+        info = archive.getinfo(member) if isinstance(member, str) else member
+    except KeyError:
+        raise EntryError(f"no member {member!r} in {where}") from None
+    check_readable(info, where, has_password=False)
+    return info
 
 
 def check_readable(info: ZipInfo, where: str, *, has_password: bool) -> None:
@@ -423,10 +459,3 @@ def check_readable(info: ZipInfo, where: str, *, has_password: bool) -> None:
             f"{where}: member {info.filename!r} is compressed by method {info.compress_type} ({name}), which zipfile "
             "cannot decompress; Entry.copy can copy it as it is"
         )
-
-
-def _checked_int(name: str, value: int, minimum: int) -> int:
-    number = count_of(value, minimum)
-    if number is None:
-        raise OptionError(f"{name}={value!r}: give a whole number, {minimum:,} or more")
-    return number
