@@ -36,7 +36,7 @@ def test_something_that_is_no_archive_is_refused(given: Any) -> None:
 
 def test_options_of_an_archive_that_is_made_are_refused() -> None:
     for made in (BytesLayout(DATA), stream_zip([])):
-        with pytest.raises(OptionError, match=r"^compression: options of an archive that is already made"):
+        with pytest.raises(OptionError, match=r"^compression: the archive is already made"):
             plan(made, compression="deflate")
 
 

@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from .views import AsyncSent, Plan, StartedAsyncBody, unless_left
+from .response import AsyncSent
+from .views import Plan, StartedAsyncBody, unless_left
 
 try:
     from aiohttp import web

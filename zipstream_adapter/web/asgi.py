@@ -9,13 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from .._checks import typed_repr
 from .._concurrency.cancellation import check_loop, settled
 from .._concurrency.offload import closed_or_left, on_thread, streams_closed
 from .._stream.asynchronous import async_stream_zip
-from ..errors import EventLoopError, OptionError
+from ..errors import EventLoopError
 from .headers import by_lower_name
-from .request import Request, answer_to, refused
+from .request import Request, answer_to, check_resolve, refused
 from .response import Answer
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ def asgi_app(
         OptionError: `resolve` is not callable, or an option has a wrong value.
         TypeError: `async_stream_zip` has no such option.
     """
-    if not callable(resolve):
-        raise OptionError(f"resolve={typed_repr(resolve)}: give a function of a Request")
+    check_resolve(resolve)
     async_stream_zip((), **options)  # validates the options now instead of at the first request
     stream = partial(async_stream_zip, **options)
 

@@ -19,8 +19,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .headers import NOT_COMPRESSED
-from .response import Answer
-from .views import AsyncSent, Plan, Sent
+from .response import Answer, AsyncSent, Sent
+from .views import Plan
 
 try:
     from django.core.handlers.asgi import ASGIRequest  # type: ignore[import-untyped]

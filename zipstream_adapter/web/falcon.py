@@ -25,8 +25,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .asgi import wait_for_disconnect
-from .response import Answer
-from .views import AsyncSent, Plan, Sent, StartedAsyncBody, unless_left
+from .response import Answer, AsyncSent, Sent
+from .views import Plan, StartedAsyncBody, unless_left
 
 try:
     import falcon

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .views import Plan, RequestLike, Sent
+from .response import Sent
+from .views import Plan, RequestLike
 
 try:
     from flask import Response

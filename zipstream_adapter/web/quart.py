@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .views import AsyncSent, Plan, RequestLike
+from .response import AsyncSent
+from .views import Plan, RequestLike
 
 try:
     from quart import Response

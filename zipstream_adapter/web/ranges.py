@@ -33,17 +33,14 @@ def length(pieces: Sequence[Piece]) -> int:
     return sum(len(piece) if isinstance(piece, bytes) else piece.stop - piece.start for piece in pieces)
 
 
-def condition(
-    method: str, headers: Mapping[str, str], etag: str | None, last_modified: datetime | None
-) -> HTTPStatus | None:
+def condition(headers: Mapping[str, str], etag: str | None, last_modified: datetime | None) -> HTTPStatus | None:
     """Evaluate the request's conditions in the order of RFC 9110 section 13.2.2. Returns 304, 412, or None to go on.
 
     A date does not prove that an archive is unchanged: Last-Modified is the date of the newest member, and stays the
     same if an older member is replaced. So If-Modified-Since is ignored, and If-Unmodified-Since fails only if the
     archive is certainly newer. `spans` handles the other case.
 
-    method: GET or HEAD. headers: request fields by lower-case name. etag, last_modified: of the archive that would be
-    sent; None if unknown.
+    headers: request fields by lower-case name. etag, last_modified: of the archive that would be sent; None if unknown.
     """
     if "if-match" in headers:
         if not etag_matches(headers["if-match"], etag, weak=False):

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from .._checks import shown_half_made, typed_repr
-from .._entries.entry import Entry
-from .._stream.asynchronous import AsyncZipStream
-from .._stream.sync import ZipStream
-from ..errors import EntryTypeError
+from ..errors import EntryTypeError, OptionError
 from .headers import DEFAULT_FILENAME
-from .response import METHODS, Answer, Archive, Layout, is_layout, plain_answer, respond
-
-if TYPE_CHECKING:
-    from .._entries.coercion import AsyncEntryLike, EntryLike
-    from .._layout.layout import ZipLayout
+from .response import METHODS, Answer, AsyncSent, Sent, are_entries, is_archive, plain_answer, respond
 
 # Last segment of a URL path that is safe to use as the file name.
 _PLAIN_FILENAME = re.compile(r"[\w(][\w .()+,-]{0,50}\.zip", re.IGNORECASE)
@@ -59,16 +51,20 @@ class Download:
         headers: additional header fields; see `extra` of `respond`.
     """
 
-    archive: Archive | Iterable[AsyncEntryLike] | AsyncIterable[AsyncEntryLike]
+    archive: Sent | AsyncSent
     filename: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 # Results of `resolve`, in a WSGI and in an ASGI application.
-Resolved: TypeAlias = "Iterable[EntryLike] | Layout | ZipLayout | ZipStream | Download | None"
-AsyncResolved: TypeAlias = (
-    "Iterable[AsyncEntryLike] | AsyncIterable[AsyncEntryLike] | Layout | ZipLayout | AsyncZipStream | Download | None"
-)
+Resolved: TypeAlias = "Sent | Download | None"
+AsyncResolved: TypeAlias = "AsyncSent | Download | None"
+
+
+def check_resolve(resolve: Any) -> None:
+    """Raise OptionError if `resolve` is not a function."""
+    if not callable(resolve):
+        raise OptionError(f"resolve={typed_repr(resolve)}: give a function of a Request")
 
 
 def answer_to(request: Request, found: Any, stream: Callable[[Any], Any]) -> Answer:
@@ -89,11 +85,9 @@ def refused(method: str) -> Answer | None:
 
 
 def _archive(found: Any, stream: Callable[[Any], Any]) -> Any:
-    if is_layout(found) or isinstance(found, ZipStream | AsyncZipStream):
+    if is_archive(found):
         return found
-    if isinstance(found, str | bytes | os.PathLike | Mapping | Entry) or not (
-        hasattr(found, "__iter__") or hasattr(found, "__aiter__")
-    ):
+    if not are_entries(found):
         raise EntryTypeError(
             f"resolve returned {typed_repr(found)}: return an iterable of entries, a ZipLayout, a stream, a Download "
             "with one of these, or None (404)"

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Mapping
+import os
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +21,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
 
 from .._checks import shown_half_made, typed_repr
+from .._entries.entry import Entry
 from .._entries.one_pass import refuse_begun
 from .._stream.asynchronous import AsyncZipStream
 from .._stream.sync import ZipStream
@@ -20,6 +32,7 @@ from .ranges import Piece, Span, condition, length, multipart, spans
 if TYPE_CHECKING:
     from typing import Self
 
+    from .._entries.coercion import AsyncEntryLike, EntryLike
     from .._layout.layout import ZipLayout
 
 METHODS = ("GET", "HEAD")
@@ -48,13 +61,28 @@ class Layout(Protocol):
     def aiter_range(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]: ...
 
 
-# ZipLayout by name: to pyright, a `cached_property` is not the property of a protocol.
+# Archives that a synchronous and an asynchronous framework can send. ZipLayout by name: to pyright, a `cached_property`
+# is not the property of a protocol.
+Sent: TypeAlias = "Iterable[EntryLike] | Layout | ZipLayout | ZipStream"
+AsyncSent: TypeAlias = "Iterable[AsyncEntryLike] | AsyncIterable[AsyncEntryLike] | Layout | ZipLayout | AsyncZipStream"
 Archive: TypeAlias = "Layout | ZipLayout | ZipStream | AsyncZipStream"
 
 
 def is_layout(archive: Any) -> TypeGuard[Layout]:
     """Return whether `archive` can produce ranges."""
     return hasattr(archive, "iter_range")
+
+
+def is_archive(archive: Any) -> TypeGuard[Archive]:
+    """Return whether `archive` is a layout or a stream."""
+    return is_layout(archive) or isinstance(archive, ZipStream | AsyncZipStream)
+
+
+def are_entries(found: Any) -> bool:
+    """Return whether `found` is an iterable, and not a single entry."""
+    if isinstance(found, str | bytes | os.PathLike | Mapping | Entry):
+        return False
+    return hasattr(found, "__iter__") or hasattr(found, "__aiter__")
 
 
 @shown_half_made
@@ -149,7 +177,7 @@ def respond(
         EntryTypeError: `archive` or another argument has the wrong type.
     """
     extra = check_extra(extra or {})
-    if not is_layout(archive) and not isinstance(archive, ZipStream | AsyncZipStream):
+    if not is_archive(archive):
         raise EntryTypeError(
             f"{typed_repr(archive)} is not an archive: give a ZipLayout, a stream_zip or an async_stream_zip"
         )
@@ -160,7 +188,7 @@ def respond(
     size: int | None = getattr(archive, "size", None)
     own = zip_headers(filename, size=size, etag=etag, last_modified=changed)
     fields = merged_headers(_without(own, _STREAM_FIELDS) if is_layout(archive) else own, extra)
-    status = condition(method, asked, etag, changed)
+    status = condition(asked, etag, changed)
     if status == HTTPStatus.NOT_MODIFIED:
         return Answer(status, _without(fields, _BODY_FIELDS | ({"last-modified"} if etag else set())), archive)
     if status:

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .asgi import send_answer, until_disconnect
-from .views import AsyncSent, Plan, RequestLike
+from .response import AsyncSent
+from .views import Plan, RequestLike
 
 try:
     from starlette.responses import Response

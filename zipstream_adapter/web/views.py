@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .._checks import typed_repr
 from .._concurrency.cancellation import check_loop, settled
 from .._concurrency.offload import on_thread
-from .._entries.entry import Entry
 from .._layout.layout import SteadyLayout, ZipLayout
-from .._stream.asynchronous import AsyncZipStream, async_stream_zip
-from .._stream.sync import ZipStream, stream_zip
+from .._stream.asynchronous import async_stream_zip
+from .._stream.sync import stream_zip
 from ..errors import EntryTypeError, OptionError
 from .headers import HeaderFields, check_extra, check_filename
-from .response import Answer, Archive, AsyncBody, Layout, is_layout, respond
+from .response import Answer, Archive, AsyncBody, are_entries, is_archive, is_layout, respond
 from .wsgi import StartedBody, archive_failure
 
 if TYPE_CHECKING:
     from typing import Self
-
-    from .._entries.coercion import AsyncEntryLike, EntryLike
-
-# Archives that a view can send, in a synchronous and in an asynchronous framework.
-Sent: TypeAlias = "Iterable[EntryLike] | Layout | ZipLayout | ZipStream"
-AsyncSent: TypeAlias = "Iterable[AsyncEntryLike] | AsyncIterable[AsyncEntryLike] | Layout | ZipLayout | AsyncZipStream"
 
 
 class RequestLike(Protocol):
@@ -59,11 +51,15 @@ class Plan:
         self._headers = check_extra(headers or {})
         self._ready: Archive | None = None
         self._make: Any = partial(SteadyLayout, archive, **options)
-        if is_layout(archive) or isinstance(archive, ZipStream | AsyncZipStream):
+        if is_archive(archive):
             _check_ready(archive, ranges, options)
             self._ready = archive
             return
-        _check_entries(archive)
+        if not are_entries(archive):
+            raise EntryTypeError(
+                f"{typed_repr(archive)} is not an archive: give an iterable of entries (walk of a directory), a "
+                "ZipLayout or a stream"
+            )
         if ranges:
             ZipLayout((), **options)  # validates the options now instead of on another thread
         else:
@@ -97,22 +93,10 @@ class Plan:
 
 def _check_ready(archive: Any, ranges: bool, options: Mapping[str, Any]) -> None:
     if options:
-        raise OptionError(
-            f"{', '.join(options)}: options of an archive that is already made: give them where it is made"
-        )
+        raise OptionError(f"{', '.join(options)}: the archive is already made: give its options where it is made")
     if ranges and not is_layout(archive):
         raise OptionError(
             f"ranges=True: {typed_repr(archive)} is made once, from its beginning: give entries or a ZipLayout"
-        )
-
-
-def _check_entries(found: Any) -> None:
-    if isinstance(found, str | bytes | os.PathLike | Mapping | Entry) or not (
-        hasattr(found, "__iter__") or hasattr(found, "__aiter__")
-    ):
-        raise EntryTypeError(
-            f"{typed_repr(found)} is not an archive: give an iterable of entries (walk of a directory), a ZipLayout "
-            "or a stream"
         )
 
 

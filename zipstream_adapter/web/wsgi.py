@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .._checks import typed_repr
 from .._stream.sync import stream_zip
-from ..errors import OptionError, ZipStreamError
+from ..errors import ZipStreamError
 from .headers import by_lower_name
-from .request import Request, answer_to, refused
+from .request import Request, answer_to, check_resolve, refused
 from .response import Body
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def wsgi_app(resolve: Callable[[Request], Resolved], **options: Unpack[StreamOpt
         OptionError: `resolve` is not callable, or an option has a wrong value.
         TypeError: `stream_zip` has no such option.
     """
-    _check_callable(resolve)
+    check_resolve(resolve)
     stream_zip((), **options)  # validates the options now instead of at the first request
     stream = partial(stream_zip, **options)
 
@@ -112,8 +111,3 @@ def _request(environ: WSGIEnvironment) -> Request:
 def _decoded(path: str) -> str:
     """Decode a path that is UTF-8, which WSGI passes as Latin-1 (PEP 3333)."""
     return path.encode("latin-1").decode("utf-8", "replace")
-
-
-def _check_callable(resolve: Any) -> None:
-    if not callable(resolve):
-        raise OptionError(f"resolve={typed_repr(resolve)}: give a function of a Request")
