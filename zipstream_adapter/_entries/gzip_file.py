@@ -28,6 +28,7 @@ from ..errors import (
     SourceChangedError,
 )
 from .files.regular import open_regular
+from .foreign.readers import is_seekable
 
 _MAGIC, _DEFLATE = b"\x1f\x8b", 8
 _HEADER_CRC, _EXTRA, _NAME, _COMMENT, _RESERVED = 0x02, 0x04, 0x08, 0x10, 0xE0  # flags
@@ -114,7 +115,7 @@ class _Opener:
             return cls(path, (info.st_size, info.st_mtime_ns), 0)
         if callable(source) or isinstance(source, bytes | bytearray | memoryview):
             return cls(source, None, 0)
-        if _is_seekable(source):
+        if is_seekable(source):
             return cls(source, None, source.tell())
         raise EntryTypeError(
             f"source={typed_repr(source)}: CRC-32 and size stand at the end of a gzip file: give a path, bytes, a "
@@ -137,7 +138,7 @@ class _Opener:
         given = self.source() if callable(self.source) else self.source
         if isinstance(given, bytes | bytearray | memoryview):
             return io.BytesIO(flat_view(given))
-        if not _is_seekable(given):
+        if not is_seekable(given):
             raise EntryTypeError(f"{self.what} returned {typed_repr(given)}: return bytes or a seekable binary file")
         if callable(self.source):
             return cast("IO[bytes]", _From(given, given.tell(), closes=True))
@@ -149,11 +150,6 @@ class _Opener:
             return {}
         info = os.fstat(file.fileno())
         return {"modified": info.st_mtime, "mode": info.st_mode}
-
-
-def _is_seekable(file: Any) -> bool:
-    seekable = getattr(file, "seekable", None)
-    return callable(getattr(file, "read", None)) and callable(seekable) and bool(seekable())
 
 
 class _From(io.RawIOBase):
@@ -273,7 +269,7 @@ class _Deflated:
 
 
 class _DeflateFile(RangeFile):
-    """The deflate stream of a gzip file. If it is read from its beginning, it is checked meanwhile."""
+    """The deflate stream of a gzip file. It is checked while it is read from the beginning on."""
 
     _file: IO[bytes] | None = None
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from .._buffers import LARGEST_PIECE, flat_view, slices
 from .._entries.entry import Entry
 from .._entries.files.regular import open_to_read
+from .._entries.foreign.readers import is_seekable
 from .._entries.foreign.responses import response_of
 from .._entries.inspection import inode_of
 from .._entries.source import FILE_READ, OpenSource
@@ -154,17 +155,12 @@ def _close_after(failure: Exception, opened: OpenSource) -> None:
 
 def _moved(given: Any, start: int) -> int:
     """Seek a file object to `start` of its data, if it can seek; returns its offset in the data."""
-    if not start or not callable(getattr(given, "read", None)) or not _is_seekable(given):
+    if not start or not is_seekable(given):
         return 0
     if response_of(given, "") is not None:
         return 0  # its length is checked from its position when it was opened
     given.seek(given.tell() + start)
     return start
-
-
-def _is_seekable(file: Any) -> bool:
-    seekable = getattr(file, "seekable", None)
-    return callable(seekable) and bool(seekable())
 
 
 def _between(pin: PinnedSource, chunks: OpenSource, at: int, start: int, stop: int) -> Chunks:

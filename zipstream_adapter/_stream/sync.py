@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
+from .._buffers import target_of
 from .._checks import size_to_take
 from .._compression.engines import Engine
 from .._compression.secret import hidden
@@ -231,9 +232,7 @@ class ZipStream(StreamBase):
     def readinto(self, buffer: Buffer, /) -> int:
         """Read into `buffer` and return the number of bytes read, fewer than its size only at the end."""
         self._refuse_if_running()
-        with memoryview(buffer).cast("B") as view:
-            if view.readonly:
-                raise TypeError(f"readinto() needs a writable buffer, not {type(buffer).__name__}")
+        with target_of(buffer) as view:
             try:
                 data = self.read(len(view))
                 view[: len(data)] = data

@@ -66,6 +66,12 @@ def takes_size(read: Callable[..., Any]) -> bool:
     return True
 
 
+def is_seekable(file: Any) -> bool:
+    """Whether `file` can be read, and says that it can seek."""
+    seekable = getattr(file, "seekable", None)
+    return callable(getattr(file, "read", None)) and callable(seekable) and bool(seekable())
+
+
 def is_coroutine_function(read: Any) -> bool:
     """Whether `read`, or the function it wraps, is a coroutine function."""
     if isinstance(read, Unsized):
