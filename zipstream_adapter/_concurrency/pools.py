@@ -25,19 +25,21 @@ class SharedPool:
 
     So a process that writes no archive has no thread of this pool, and can fork. A child that is forked while an
     archive is being written has a pool of its own.
+
+    `ThreadPool` is the pool of event loops and remote archives, whose work waits for others. This one is the pool of
+    compression, also in streams that signal handlers interrupt: whichever step an exception ends, the leases and the
+    threads stay countable. Its work never hangs, so an Executor of the standard library suffices.
     """
 
-    def __init__(self, name: str, size: Callable[[], int], *, waits: bool = True) -> None:
+    def __init__(self, name: str, size: Callable[[], int]) -> None:
         """Make a pool without threads.
 
         Args:
             name: prefix of the threads' names.
             size: returns the number of threads; called when they are started.
-            waits: whether the last archive to give the threads back waits for running work.
         """
         self._name = name
         self._size = size
-        self._waits = waits
         self._lock = threading.RLock()
         self._current: list[Executor] = []  # one, while an archive leases it
         self._unleased: list[Executor] = []  # to shut down
@@ -73,7 +75,7 @@ class SharedPool:
             self._unleased.extend(map(self._current.pop, repeat(-1, len(self._current))))
         # A thread of this pool may be closing a dropped stream as garbage: it cannot wait for itself.
         # Nobody waits for the work that is still queued.
-        waits = self._waits and not threading.current_thread().name.startswith(self._name)
+        waits = not threading.current_thread().name.startswith(self._name)
         for executor in list(self._unleased):
             executor.shutdown(wait=waits, cancel_futures=True)
             with suppress(ValueError):  # another thread was faster

@@ -99,6 +99,10 @@ class ThreadPool(Executor):
     So a process that writes no archive has no thread of this pool, and can fork. A child that is forked while an
     archive is being written has threads of its own. They are daemons: a source that hangs does not keep the
     interpreter from exiting.
+
+    `SharedPool` is the pool of compression. This one is for work that may hang: a job can be withdrawn, hastened and
+    left behind. Its counts do not survive an exception that a signal handler raises between two steps of theirs, so
+    synchronous streams do not use it.
     """
 
     def __init__(self, name: str, most: Callable[[], int], *, waits: bool = True) -> None:
