@@ -125,7 +125,7 @@ class _Extraction:
             self.kept += 1
             return False
         if stat.S_ISDIR(mode) or info.is_dir():
-            kind = "a directory" if stat.S_ISDIR(mode) else "no directory"
+            kind = "a directory" if stat.S_ISDIR(mode) else "not a directory"
             raise FileExistsError(f"{str(path)!r} exists, and is {kind}: nothing was extracted")
         if self._policy == "error":
             raise FileExistsError(

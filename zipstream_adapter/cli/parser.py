@@ -150,7 +150,12 @@ def _add_create(parser: Parser) -> None:
             "paths", nargs="*", metavar="PATH", help="a file; a directory with everything in it; '-': standard input"
         )
     )
-    group = parser.add_argument_group("output")
+    _add_output(parser.add_argument_group("output"))
+    _add_contents(parser.add_argument_group("what goes in"))
+    _add_packing(parser.add_argument_group("how it is packed"))
+
+
+def _add_output(group: Any) -> None:
     _file(
         group.add_argument(
             "-o",
@@ -171,7 +176,9 @@ def _add_create(parser: Parser) -> None:
     group.add_argument("-f", "--force", action="store_true", help="the same as --on-conflict replace")
     group.add_argument("--dry-run", action="store_true", help="list what the archive would have; write nothing")
     _add_saying(group)
-    group = parser.add_argument_group("what goes in")
+
+
+def _add_contents(group: Any) -> None:
     group.add_argument("-x", "--exclude", **_PATTERNS, help=f"leave out files and directories {PATTERN_HELP}")
     group.add_argument("-i", "--include", **_PATTERNS, help=f"take only files {PATTERN_HELP}")
     _file(
@@ -229,7 +236,9 @@ def _add_create(parser: Parser) -> None:
         action="store_true",
         help="leave out files that cannot be read, name each, and exit with status 1",
     )
-    group = parser.add_argument_group("how it is packed")
+
+
+def _add_packing(group: Any) -> None:
     digits = [f"-{number}" for number in range(10)]
     group.add_argument(
         *digits,

@@ -30,7 +30,7 @@ def run(name: str, arguments: argparse.Namespace) -> int:
     password = None if name == "list" else password_of(arguments, twice=False)
     with standard_output() as out, opened(arguments.archive) as archive:
         if name == "list":
-            _list(archive, Chosen(archive, [], arguments.exclude, arguments.include), out)
+            _list(Chosen(archive, [], arguments.exclude, arguments.include), out)
         elif name == "cat":
             _cat(archive, arguments.members, out, password)
         else:
@@ -107,7 +107,7 @@ def write_line(out: IO[bytes], size: int | None, date: tuple[int, ...] | None, n
     out.write(f"{'?' if size is None else size:>14}  {shown}  {shown_name(name)}\n".encode("utf-8", "backslashreplace"))
 
 
-def _list(archive: ZipFile, chosen: Chosen, out: IO[bytes]) -> None:
+def _list(chosen: Chosen, out: IO[bytes]) -> None:
     for info in chosen.infos:
         write_line(out, info.file_size, info.date_time, info.filename)
     chosen.warn()

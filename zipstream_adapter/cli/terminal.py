@@ -56,9 +56,9 @@ def shown_size(size: float) -> str:
     return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
 
 
-def shown_count(count: int, one: str, many: str = "") -> str:
+def shown_count(count: int, one: str) -> str:
     """Return a count with its noun, such as ``3 members``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
 
 
 def shown_time(seconds: float) -> str:

@@ -129,7 +129,7 @@ def _way(title: str, names: Sequence[str]) -> str:
 
 
 def _table(items: Sequence[Item]) -> str:
-    rows = "\n".join(_row(number, item) for number, item in enumerate(items))
+    rows = "\n".join(map(_row, items))
     return f"""<form method="get" action="./">
 <div class="bar">
 <button type="submit" name="zip" value="chosen">Download chosen</button>
@@ -147,7 +147,7 @@ def _table(items: Sequence[Item]) -> str:
 </form>"""
 
 
-def _row(number: int, item: Item) -> str:
+def _row(item: Item) -> str:
     name, spelled = _text(item.name), quote(os.fsencode(item.name), safe="")
     date = datetime.fromtimestamp(item.modified, UTC)
     shown_date = f'{date:%Y-%m-%d}<span class="clock"> {date:%H:%M}</span>'
