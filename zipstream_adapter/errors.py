@@ -89,7 +89,7 @@ class UnsafeNameError(EntryError):
 
 
 class DuplicateNameError(EntryError):
-    """A member's name is already taken, or is a file's where the archive has a directory (or the reverse)."""
+    """A member's name is taken; or it names a file where the archive has a directory, or the reverse."""
 
 
 class FieldRangeError(EntryError, struct.error):

@@ -67,7 +67,7 @@ class Codec(ABC):
         return self
 
     def chunk_offsets(self) -> array[int] | None:
-        """Offsets, in the whole output, of the chunks but the first of a seekable member; None if it is not."""
+        """Offsets of all chunks but the first in the output of a seekable member; None if it is not seekable."""
         return None
 
     def close(self) -> None:  # noqa: B027 - most have nothing to release

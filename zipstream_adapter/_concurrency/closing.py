@@ -85,7 +85,7 @@ class Closing:
                 raise
 
     def __del__(self) -> None:
-        if hasattr(self, "_things"):  # not if __init__ was interrupted
+        if hasattr(self, "_things"):  # missing if __init__ was interrupted
             self.close()  # in case an interrupt ended the owner's close()
 
 

@@ -68,7 +68,7 @@ def is_asynchronous(source: Any) -> bool:
 
 
 def _may_await(source: Any) -> bool:
-    """Whether the read method of `source` may return an awaitable, which only calling it shows."""
+    """Whether the read method of `source` may return an awaitable. Only a call shows whether it does."""
     read = getattr(source, "read", None)
     if reader_of(source, "") is None or is_process(source):
         return False
@@ -197,7 +197,7 @@ class AsyncSource:
             raise
 
     def _close_unbegun(self, held: Any, closing: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
-        """Close `held` later, which was made and not begun. closing: closes on a thread."""
+        """Note that `held` must be closed, which was opened and not read. closing: calls a function on a thread."""
         if is_async_process(held):
             self._close_with(called, partial(close_async_process, held))
         elif is_process(held):

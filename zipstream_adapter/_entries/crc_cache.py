@@ -156,7 +156,7 @@ class ChecksumCache:
         self._reset_after_fork()
         with self._lock:
             if self._closed:
-                raise StreamStateError(f"{self!r} was closed")
+                raise StreamStateError(f"{self!r} was closed: make another one")
             if time.monotonic() < self._retry_at:
                 return None
             try:

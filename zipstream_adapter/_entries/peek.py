@@ -200,7 +200,7 @@ class PeekedSource:
         return bool(self._chunks)
 
     def open(self) -> OpenSource:
-        """Return the source to continue with."""
+        """Return the open source, which continues after the part that was read."""
         if self._inner is not None:
             return self._inner
         return OpenSource(

@@ -83,7 +83,7 @@ def read_member(headers: bytes | bytearray, at: int) -> ZipInfo:
     Version needed to extract is reset, so that `local_header` computes it for the local file header.
     """
     info, _ = _parse_header(headers, at)
-    info.extract_version = 0  # may be raised for a zip64 offset, which a local file header does not have
+    info.extract_version = 0  # a zip64 offset may have raised it, and a local file header has no offset
     return info
 
 

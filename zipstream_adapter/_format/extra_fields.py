@@ -15,7 +15,10 @@ def extra_fields(extra: bytes) -> list[tuple[int, bytes]]:
     fields, at = [], 0
     while at < len(extra):
         if at + 4 > len(extra):
-            raise EntryError(f"the extra is malformed: {len(extra) - at} bytes are left over at byte {at}")
+            raise EntryError(
+                f"the extra is malformed: {len(extra) - at} bytes are left over at byte {at}: give whole fields "
+                "(header ID, size, data)"
+            )
         kind, size = struct.unpack_from("<2H", extra, at)
         if at + 4 + size > len(extra):
             raise EntryError(

@@ -21,7 +21,7 @@ def _guarded(name: str) -> Any:
     def guarded(self: Any, *args: Any) -> Any:
         try:
             return method(self, *args)
-        except (TypeError, ValueError):  # from the arguments, or from a source, which failed the raw file already
+        except (TypeError, ValueError):  # of the arguments; a source that raises them has failed the raw file already
             raise
         except BaseException as exc:
             self.raw.fail(exc)

@@ -376,7 +376,7 @@ class StreamingZipFile(ZipFile):
         if unfinished:
             warnings.warn(f"unclosed archive {self!r}: it was not finished", ResourceWarning, 2, source=self)
 
-    # The poison.
+    # Failures.
 
     def abort(self) -> None:
         """Abort the archive: drop pending bytes, and write no further byte."""

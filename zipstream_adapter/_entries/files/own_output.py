@@ -54,7 +54,7 @@ class Outgoing:
             self._head += chunk[: _HEAD - len(self._head)]
 
     def may_be(self, info: os.stat_result) -> bool:
-        """Whether a file with the stat result `info` may be the archive: written since the stream began, not larger."""
+        """Whether a file with the stat result `info` may be the archive: is new, and not larger than what was sent."""
         return info.st_mtime_ns >= self._since and 0 < info.st_size <= self.size
 
     def is_in(self, path: os.PathLike[Any], info: os.stat_result) -> bool:

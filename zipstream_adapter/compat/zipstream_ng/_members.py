@@ -321,7 +321,7 @@ class Members:
     def take(self) -> Any:
         """Return the entry of the next member; None if there is none, or the budget is used up."""
         with self.changing:
-            if len(self.left_out) > self._known_left_out:  # the archive itself, which was the last one
+            if len(self.left_out) > self._known_left_out:  # the last one taken: it is the archive itself
                 self._known_left_out += 1
                 self.levels.pop()
                 self._taken.pop()
