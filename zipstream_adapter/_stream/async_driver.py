@@ -25,25 +25,9 @@ from .._entries.entry import Entry
 from .._entries.peek import PeekedSource
 from .._entries.prefetch import AHEAD
 from .._entries.source import FILE_READ, OpenSource
+from . import requests
 from .async_items import AsyncItems
 from .producer import Producer
-from .requests import (
-    Call,
-    Check,
-    Close,
-    CloseItems,
-    ConsumerGone,
-    Items,
-    LetGo,
-    Open,
-    Peek,
-    PeekAtOnce,
-    PeekOn,
-    Read,
-    Report,
-    Take,
-    Work,
-)
 
 # Seconds of steps on a thread after which their chunks are handed over.
 _TURN = 0.005
@@ -99,7 +83,7 @@ class AsyncDriver:
     def _placed(self, request: Any) -> Placed:
         return _TABLE[type(request)](self, request)
 
-    def _items_of(self, _: Items) -> Placed:
+    def _items_of(self, _: requests.Items) -> Placed:
         items = self._items
         if items.on_loop:
             return Placed(Place.LOOP, items.pull)
@@ -107,7 +91,7 @@ class AsyncDriver:
             return Placed(Place.HERE, items.take)
         return Placed(Place.THREAD, items.take, waits_for="")
 
-    def _close_items(self, _: CloseItems) -> Placed:
+    def _close_items(self, _: requests.CloseItems) -> Placed:
         items = self._items
         if items.on_loop:
             return Placed(Place.LOOP, items.close, closing=True)
@@ -115,7 +99,7 @@ class AsyncDriver:
             return Placed(Place.HERE, items.let_go)
         return Placed(Place.THREAD, items.let_go, closing=True)
 
-    def _open(self, request: Open) -> Placed:
+    def _open(self, request: requests.Open) -> Placed:
         entry, source, cuts = request.entry, request.entry.source, self._producer.cuts
         if not entry.is_dir:
             if isinstance(source, os.PathLike):
@@ -126,13 +110,13 @@ class AsyncDriver:
         made = partial(OpenSource, entry, self._chunk_size, cuts=cuts)
         return Placed(Place.HERE, made) if type(source) is bytes else Placed(Place.THREAD, made, waits_for=entry.name)
 
-    def _take(self, request: Take) -> Placed:
+    def _take(self, request: requests.Take) -> Placed:
         source = request.source
         if isinstance(source, PeekedSource):
             return Placed(Place.THREAD, source.open, waits_for=source.item.name)
         return Placed(Place.LOOP, source.open)
 
-    def _peek(self, source: Peek) -> Placed:
+    def _peek(self, source: requests.Peek) -> Placed:
         peek = partial(self._peeked, source, source.limit)
         if not source.is_at_once:  # a file
             return Placed(Place.WORK, peek)
@@ -140,13 +124,13 @@ class AsyncDriver:
             return Placed(Place.LOOP, partial(self._peek_on_loop, source))
         return Placed(Place.THREAD, peek, waits_for=source.item.name)
 
-    def _peek_at_once(self, request: PeekAtOnce) -> Placed:
+    def _peek_at_once(self, request: requests.PeekAtOnce) -> Placed:
         source = request.source
         if is_asynchronous(source.item.source):
             return Placed(Place.LOOP, partial(self._peek_on_loop, source))
         return Placed(Place.HERE, lambda: (source, NOTHING_YET))
 
-    def _peek_on(self, request: PeekOn) -> Placed:
+    def _peek_on(self, request: requests.PeekOn) -> Placed:
         source, limit = request
         if isinstance(source, FetchedSource):
             return Placed(Place.LOOP, partial(self._whole, source))
@@ -155,7 +139,7 @@ class AsyncDriver:
     def _peeked(self, source: PeekedSource, limit: int) -> tuple[PeekedSource, bytes | None]:
         return source, source.peek(limit, self._producer.is_awaited)
 
-    def _read(self, request: Read) -> Placed:
+    def _read(self, request: requests.Read) -> Placed:
         source, placed = self._last_read
         if source is not request.source:
             placed = self._reading(request.source)
@@ -171,7 +155,7 @@ class AsyncDriver:
             return Placed(Place.HERE, lambda: (source, False))
         return Placed(Place.THREAD, partial(_next_of, source), waits_for=self._producer.entry_name)
 
-    def _close(self, request: Close) -> Placed:
+    def _close(self, request: requests.Close) -> Placed:
         source = request.source
         self._last_read = None, _WORK
         if not isinstance(source, OpenSource | PeekedSource):
@@ -179,7 +163,7 @@ class AsyncDriver:
         closing = partial(self._named, self._producer.entry_name, source.close)
         return Placed(Place.HERE, closing) if source.in_memory else Placed(Place.THREAD, closing, closing=True)
 
-    def _report(self, request: Report) -> Placed:
+    def _report(self, request: requests.Report) -> Placed:
         return Placed(Place.LOOP, partial(self._report_on_loop, request))
 
     def _next_of_file(self, source: Any) -> tuple[tuple[Any, ...], bool]:
@@ -195,7 +179,7 @@ class AsyncDriver:
         cuts = self._producer.cuts
         return FetchedSource(entry, self._chunk_size, self._threads, ahead, cuts=cuts, on_loop=on_loop)
 
-    async def _peek_on_loop(self, source: Peek) -> tuple[FetchedSource, Any]:
+    async def _peek_on_loop(self, source: requests.Peek) -> tuple[FetchedSource, Any]:
         """Begin to read an asynchronous source. Returns the source, and its data if that came at once, complete."""
         entry, limit = source.item, source.limit
         fetched = self._fetch(entry, limit if entry.size is None else min(limit, entry.size + 1))
@@ -205,7 +189,7 @@ class AsyncDriver:
     async def _whole(self, fetched: FetchedSource) -> tuple[FetchedSource, bytes | None]:
         return fetched, await fetched.whole(self._producer.is_awaited)
 
-    async def _report_on_loop(self, request: Report) -> None:
+    async def _report_on_loop(self, request: requests.Report) -> None:
         on_progress: Any = self._producer.options.on_progress
         for progress in request.progress:
             await called(partial(on_progress, progress))
@@ -245,7 +229,7 @@ class AsyncDriver:
                             held -= size
                             threads.hold(held)
                     except GeneratorExit:
-                        stop = ConsumerGone()
+                        stop = requests.ConsumerGone()
                     except asyncio.CancelledError as exc:
                         stop = exc
                 elif type(out) is _Ended:
@@ -274,7 +258,7 @@ class AsyncDriver:
                             for chunk in self._made_meanwhile() if stop is None else ():
                                 yield chunk
                     except GeneratorExit:
-                        stop = ConsumerGone()
+                        stop = requests.ConsumerGone()
                     except asyncio.CancelledError as exc:
                         stop = exc
                     finally:
@@ -286,7 +270,7 @@ class AsyncDriver:
                     threads.hold(held)
                     if not held:
                         turn.leave()
-        except ConsumerGone:
+        except requests.ConsumerGone:
             return
         finally:
             out = stop = None
@@ -372,20 +356,20 @@ class AsyncDriver:
 
 _WORK = Placed(Place.WORK, lambda: None)
 _TABLE: dict[type, Callable[[AsyncDriver, Any], Placed]] = {
-    Items: AsyncDriver._items_of,
-    CloseItems: AsyncDriver._close_items,
-    Open: AsyncDriver._open,
-    Take: AsyncDriver._take,
-    Peek: AsyncDriver._peek,
-    PeekAtOnce: AsyncDriver._peek_at_once,
-    PeekOn: AsyncDriver._peek_on,
-    Read: AsyncDriver._read,
-    Close: AsyncDriver._close,
-    Call: lambda _, request: Placed(Place.LOOP, request.function),
-    Check: lambda _, request: Placed(Place.THREAD, partial(request.function, *request.arguments)),
-    Report: AsyncDriver._report,
-    Work: lambda _, request: _WORK,
-    LetGo: lambda driver, _: Placed(Place.THREAD, driver._producer.held.let_go, closing=True),
+    requests.Items: AsyncDriver._items_of,
+    requests.CloseItems: AsyncDriver._close_items,
+    requests.Open: AsyncDriver._open,
+    requests.Take: AsyncDriver._take,
+    requests.Peek: AsyncDriver._peek,
+    requests.PeekAtOnce: AsyncDriver._peek_at_once,
+    requests.PeekOn: AsyncDriver._peek_on,
+    requests.Read: AsyncDriver._read,
+    requests.Close: AsyncDriver._close,
+    requests.Call: lambda _, request: Placed(Place.LOOP, request.function),
+    requests.Check: lambda _, request: Placed(Place.THREAD, partial(request.function, *request.arguments)),
+    requests.Report: AsyncDriver._report,
+    requests.Work: lambda _, request: _WORK,
+    requests.LetGo: lambda driver, _: Placed(Place.THREAD, driver._producer.held.let_go, closing=True),
 }
 
 

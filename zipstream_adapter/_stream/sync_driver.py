@@ -8,24 +8,8 @@ from typing import Any
 
 from .._concurrency.patience import NOTHING_YET
 from .._entries.source import OpenSource
+from . import requests
 from .producer import Producer
-from .requests import (
-    Call,
-    Check,
-    Close,
-    CloseItems,
-    ConsumerGone,
-    Items,
-    LetGo,
-    Open,
-    Peek,
-    PeekAtOnce,
-    PeekOn,
-    Read,
-    Report,
-    Take,
-    Work,
-)
 
 
 def run(producer: Producer) -> Generator[bytes, None, None]:
@@ -40,7 +24,7 @@ def run(producer: Producer) -> Generator[bytes, None, None]:
                     yield out
                 except GeneratorExit:
                     is_gone = True
-                out = steps.throw(ConsumerGone()) if is_gone else next(steps)
+                out = steps.throw(requests.ConsumerGone()) if is_gone else next(steps)
                 continue
             try:
                 answer = answers[type(out)](out)
@@ -48,7 +32,7 @@ def run(producer: Producer) -> Generator[bytes, None, None]:
                 out = steps.throw(exc)
             else:
                 out = steps.send(answer)
-    except (StopIteration, ConsumerGone):
+    except (StopIteration, requests.ConsumerGone):
         pass
     finally:
         try:
@@ -62,28 +46,28 @@ def _answers(producer: Producer) -> dict[type, Callable[[Any], Any]]:
     held, chunk_size, cuts = producer.held, producer.archive.sink.chunk_size, producer.cuts
     prefetch, on_progress, is_awaited = producer.options.prefetch, producer.options.on_progress, producer.is_awaited
 
-    def peek(source: Peek) -> Any:
+    def peek(source: requests.Peek) -> Any:
         held.source = source
         return source, source.peek(source.limit, is_awaited)
 
-    def report(request: Report) -> None:
+    def report(request: requests.Report) -> None:
         assert on_progress is not None
         for progress in request.progress:
             on_progress(progress)
 
     return {
-        Items: lambda _: (held.items(producer.entries, prefetch, chunk_size, cuts), False),
-        CloseItems: lambda _: held.let_go_of_items(),
-        Open: lambda request: OpenSource(request.entry, chunk_size, cuts=cuts, closing=held.new_source()),
-        Take: lambda request: request.source.open(),
-        Peek: peek,
-        PeekAtOnce: lambda request: (request.source, NOTHING_YET),
-        PeekOn: lambda request: peek(request.source),
-        Read: lambda request: (request.source, False),
-        Close: lambda request: request.source.close(),
-        Call: lambda request: request.function(),
-        Check: lambda request: request.function(*request.arguments),
-        Report: report,
-        Work: lambda _: None,
-        LetGo: lambda _: held.let_go(),
+        requests.Items: lambda _: (held.items(producer.entries, prefetch, chunk_size, cuts), False),
+        requests.CloseItems: lambda _: held.let_go_of_items(),
+        requests.Open: lambda request: OpenSource(request.entry, chunk_size, cuts=cuts, closing=held.new_source()),
+        requests.Take: lambda request: request.source.open(),
+        requests.Peek: peek,
+        requests.PeekAtOnce: lambda request: (request.source, NOTHING_YET),
+        requests.PeekOn: lambda request: peek(request.source),
+        requests.Read: lambda request: (request.source, False),
+        requests.Close: lambda request: request.source.close(),
+        requests.Call: lambda request: request.function(),
+        requests.Check: lambda request: request.function(*request.arguments),
+        requests.Report: report,
+        requests.Work: lambda _: None,
+        requests.LetGo: lambda _: held.let_go(),
     }
