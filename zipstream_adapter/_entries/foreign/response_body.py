@@ -53,7 +53,10 @@ class Body:
         body was read before.
         """
         self._check_status()
-        self._begin()
+        if self.is_loaded:
+            self._use_loaded(self._body())
+        else:
+            self._begin()
 
     @property
     def is_loaded(self) -> bool:
@@ -70,6 +73,7 @@ class Body:
         return False
 
     def _begin(self) -> None:
+        """Prepare to read a body that the client has not loaded."""
         raise NotImplementedError
 
     def _status(self) -> Any:

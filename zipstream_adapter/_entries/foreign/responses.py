@@ -59,9 +59,6 @@ class _Urllib3(Body):
         return getattr(self._source, "_body", None)
 
     def _begin(self) -> None:
-        if self.is_loaded:
-            self._use_loaded(self._body())
-            return
         if getattr(self._source, "closed", False) and self._content_length() != 0:
             self._refuse_used_up()
         self._expect_length(_position(self._source), getattr(self._source, "tell", None))
@@ -85,9 +82,6 @@ class _Requests(Body):
         return getattr(self._source, "_content", None)
 
     def _begin(self) -> None:
-        if self.is_loaded:
-            self._use_loaded(self._body())
-            return
         if getattr(self._source, "_content_consumed", False):
             self._refuse_used_up()
         raw = getattr(self._source, "raw", None)
@@ -121,9 +115,6 @@ class _Httpx(Body):
         return getattr(self._source, "_content", None)
 
     def _begin(self) -> None:
-        if self.is_loaded:
-            self._use_loaded(self._body())
-            return
         if self._source.is_stream_consumed or self._source.is_closed:
             self._refuse_used_up()
         self._expect_length(0, lambda: int(self._source.num_bytes_downloaded))
@@ -160,9 +151,6 @@ class _Aiohttp(Body):
         return getattr(self._source, "_body", None)
 
     def _begin(self) -> None:
-        if self.is_loaded:
-            self._use_loaded(self._body())
-            return
         content = self._source.content
         if content is not None and content.at_eof() and getattr(content, "total_bytes", 0):
             self._refuse_used_up()
