@@ -7,7 +7,6 @@ which close with the last of them.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import socket
@@ -22,7 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from ..errors import OptionError, RemoteConnectionError, RemoteError
 from .s3_client import certificates_file, trusted_file
-from .stores import basic_auth, untrusted
+from .stores import basic_auth, import_extra, untrusted
 from .waiting import seconds_of
 
 _MAX_REDIRECTS = 10
@@ -44,14 +43,8 @@ _APPLIED = (
 
 
 def import_urllib3(module: str = "urllib3") -> Any:
-    """Return urllib3 or a module of it. Raises ImportError that names the extra if it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as exc:
-        raise ImportError(
-            "object stores and HTTP need urllib3, which is not installed: install the extra 's3' "
-            "(pip install 'zipstream-adapter[s3]')"
-        ) from exc
+    """Return urllib3 or a module of it; see `import_extra`."""
+    return import_extra(module, "object stores and HTTP")
 
 
 class HttpSettings(NamedTuple):

@@ -102,6 +102,13 @@ class Chunks(Iterator[bytes]):
         if self.is_closed:
             raise StreamClosedError(f"{self.where}: closed while it was read")
 
+    def end_after(self, failure: BaseException) -> None:
+        """Close the chunks after a failure. Raises StreamClosedError if it came because another thread closed them."""
+        closed = self.is_closed
+        self.close()
+        if closed and isinstance(failure, Exception):
+            self.refuse_closed()
+
     def pause(self, seconds: float) -> None:
         """Wait before the next request."""
         if seconds and self._stop.wait(seconds):
@@ -458,11 +465,7 @@ class _LoopChunks(Chunks):
                     self._future = background.start(lambda: anext(body, b""))
                 chunk: bytes = wait_in_time(self._future, self.where)
         except BaseException as exc:
-            # CancelledError, or obstore's error at the end of a request that was dropped
-            closed = self.is_closed
-            self.close()
-            if closed and isinstance(exc, Exception):
-                self.refuse_closed()
+            self.end_after(exc)  # CancelledError, or obstore's error at the end of a request that was dropped
             raise
         if not chunk:
             raise StopIteration

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import base64
-import importlib
 import os
 import re
 import ssl
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from ..errors import OptionError, RemoteConnectionError, RemoteError, RemoteNotFoundError, RemotePermissionError
-from .stores import import_obstore, map_errors, object_name
+from .stores import import_extra, import_obstore, map_errors, object_name
 
 # Validity of a signed URL: parts may wait hours for a worker.
 URL_LIFETIME = timedelta(hours=12)
@@ -49,14 +48,8 @@ _configs: dict[int, tuple[weakref.ref[Any], dict[str, Any] | None]] = {}
 
 
 def import_botocore(module: str = "botocore") -> Any:
-    """Return botocore or a module of it. Raises ImportError that names the extra if it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as exc:
-        raise ImportError(
-            "uploads by parts and the checksums that S3 stores need botocore, which is not installed: install the "
-            "extra 's3' (pip install 'zipstream-adapter[s3]')"
-        ) from exc
+    """Return botocore or a module of it; see `import_extra`."""
+    return import_extra(module, "uploads by parts and the checksums that S3 stores")
 
 
 class ClientSettings(NamedTuple):

@@ -86,17 +86,21 @@ def import_obstore() -> Any:
 
     Raises ImportError that names the extra if it is not installed, ForkedError in a child that cannot use it.
     """
-    try:
-        importlib.import_module("obstore.exceptions")
-        importlib.import_module("obstore.store")
-        obstore = importlib.import_module("obstore")
-    except ImportError as exc:
-        raise ImportError(
-            "object stores and HTTP need obstore, which is not installed: install the extra 's3' "
-            "(pip install 'zipstream-adapter[s3]')"
-        ) from exc
+    for module in ("obstore.exceptions", "obstore.store", "obstore"):
+        obstore = import_extra(module, "object stores and HTTP")
     check_fork()
     return obstore
+
+
+def import_extra(module: str, what: str) -> Any:
+    """Return a module that `what` needs. Raises ImportError that names the extra ``s3``, which installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as exc:
+        raise ImportError(
+            f"{what} need {module.partition('.')[0]}, which is not installed: install the extra 's3' "
+            "(pip install 'zipstream-adapter[s3]')"
+        ) from exc
 
 
 def store_of(

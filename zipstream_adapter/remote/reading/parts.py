@@ -207,10 +207,7 @@ class Windowed(Chunks):
                 if chunk:
                     return chunk
         except BaseException as exc:
-            closed = self.is_closed
-            self.close()
-            if closed and isinstance(exc, Exception):
-                self.refuse_closed()
+            self.end_after(exc)
             raise
         raise StopIteration
 
