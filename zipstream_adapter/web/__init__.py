@@ -6,7 +6,9 @@
 - `wsgi_app`, `asgi_app`: applications made from a function that takes a `Request` and returns entries, a layout, a
   stream or a `Download`.
 - `flask`, `django`, `starlette` (also FastAPI and Litestar), `falcon`, `aiohttp`, `quart`: modules with a response for
-  each framework. Each is imported by itself.
+  each framework. Each is imported by itself. With ``ranges=True``, they make a `ZipLayout` of the entries, whose sizes
+  must be known, for each request. With ``checksums=ChecksumCache(path)``, files are read for their CRC-32 once only. If
+  the entries rarely change, make one `ZipLayout` and give that.
 - `mod_zip_manifest`: the file list from which nginx's mod_zip makes an archive.
 """
 

@@ -57,9 +57,8 @@ class ZipResponse(web.StreamResponse):
         request: the handler's request.
         archive: entries (sent as an `async_stream_zip`), an `AsyncZipStream` or a `ZipLayout`.
         filename: name of the downloaded file; see `zip_headers`.
-        ranges: make a `ZipLayout` of the entries, so that the size is known and a broken download can be resumed. All
-            sizes must be known. A layout is made for each request; with ``checksums=ChecksumCache(path)``, files are
-            read for their CRC-32 once only. If the entries rarely change, make one `ZipLayout` and give that.
+        ranges: make a `ZipLayout` of the entries, so that the size is known and a broken download can be resumed. See
+            `zipstream_adapter.web`.
         headers: additional header fields; see `extra` of `respond`.
         options: options of `async_stream_zip` (with `ranges`: of `ZipLayout`), used if entries are given.
 
