@@ -209,7 +209,7 @@ class Outcome:
             self.faults.append(f"skipped twice: {names}")
         if threading.active_count() > len(before) and not none_left(before):
             self.faults.append("a thread is left")
-        if ordered._pool.leases:
+        if ordered._pool._holders:
             self.faults.append("the pool is left")
             ordered._pool._holders.clear()
         if not repr(ordered._pool._lock).startswith("<unlocked"):

@@ -102,8 +102,6 @@ class CodecFactory:
 
     def small(self, method: int, level: int | None) -> Callable[[list[bytes]], list[Coded]] | None:
         """A function that codes a list of members, each shorter than `small_limit`. None if the method has none."""
-        if method == ZIP_STORED:
-            return _store
         try:
             check_level(method_number(method), level)
         except OptionError:
@@ -136,10 +134,6 @@ class Coded(NamedTuple):
 
     method: int
     data: bytes
-
-
-def _store(members: list[bytes]) -> list[Coded]:
-    return [Coded(ZIP_STORED, data) for data in members]
 
 
 def _zstd(level: int | None, members: list[bytes]) -> list[Coded]:

@@ -48,11 +48,6 @@ class SharedPool:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset_in_child)
 
-    @property
-    def leases(self) -> int:
-        """Number of archives that lease the threads."""
-        return len(self._holders)
-
     def lease(self, holder: Any = None) -> Executor:
         """Lease the threads to the archive `holder` until `give_back`."""
         with self._lock:

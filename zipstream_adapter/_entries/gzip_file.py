@@ -161,12 +161,6 @@ class _From(io.RawIOBase):
         self._file, self._start, self._closes = file, start, closes
         file.seek(start)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         place: int = self._file.seek(offset + self._start if whence == os.SEEK_SET else offset, whence)
         return place - self._start
