@@ -79,6 +79,11 @@ def test_patterns_that_matched_nothing_are_named(place: Path) -> None:
     assert said.startswith("zipstream-adapter: '*.png': No such file or directory (the pattern matched nothing)")
 
 
+def test_a_list_may_have_a_named_pipe_that_is_skipped(place: Path) -> None:
+    os.mkfifo(place / "pipe")
+    assert made(place, "-@", "--skip-special", data=b"pipe\ntree/a.txt\n") == {"tree/a.txt": FILES["a.txt"]}
+
+
 @pytest.mark.parametrize("options", [("-@",), ("-T", "-"), ("-@", "--null"), ("--files-from", "list")], ids=spelled)
 def test_paths_come_from_lists(place: Path, options: tuple[str, ...]) -> None:
     end = "\0" if "--null" in options else "\n"

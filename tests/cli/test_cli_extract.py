@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,8 +211,10 @@ def test_only_what_is_asked_for_is_fetched(place: Path) -> None:
 
 
 @pytest.mark.parametrize("compression", ["stored", "deflate", "bzip2"])
-def test_a_cut_archive_says_where(place: Path, compression: str) -> None:
-    save(place / "a.zip", [*FILES.items()], compression=compression, lookahead=100)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("lookahead", "zip64"), [(100, None), (1 << 16, None), (1 << 16, True)])
+def test_a_cut_archive_says_where(place: Path, lookahead: int, zip64: bool | None, compression: Any) -> None:
+    entries = [Entry(name, data, zip64=zip64) for name, data in FILES.items()]
+    save(place / "a.zip", entries, compression=compression, lookahead=lookahead)
     data = (place / "a.zip").read_bytes()
     with zipfile.ZipFile(place / "a.zip") as opened:
         infos = opened.infolist()

@@ -52,6 +52,18 @@ def endless(ended: list[int]) -> Iterator[bytes]:
 # As documented
 
 
+def test_members_are_opened_and_made_between_iterations(tmp_path: Path) -> None:
+    z = zipstream.ZipFile()
+    z.writestr("first", b"1")
+    chunks = list(z.flush())
+    with z.open("opened", "w") as member:
+        member.write(b"2")
+    z.mkdir("made")
+    chunks += list(z.flush())
+    assert list(z.NameToInfo) == z.namelist() == ["first", "opened", "made/"]
+    assert judged(b"".join([*chunks, *z]), tmp_path) == {"first": b"1", "opened": b"2", "made/": b""}
+
+
 def test_files_strings_and_iterables_become_an_archive(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"on disk\n" * 100)
     z = zipstream.ZipFile(mode="w", compression=zipstream.ZIP_DEFLATED)

@@ -41,6 +41,16 @@ from zipstream_adapter._layout.parts import Part
 DATE = 1_700_000_000
 
 
+def test_a_range_takes_what_a_generator_takes() -> None:
+    layout = ZipLayout([("a", block(200_000))])
+    chunks = layout.iter_range()
+    begun = next(chunks) + chunks.send(None)
+    assert begun == layout.open().read(len(begun))
+    with pytest.raises(ValueError, match="thrown"):
+        chunks.throw(ValueError("thrown"))
+    assert list(chunks) == []
+
+
 def block(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.remote_archives import Fetch, archive_of, noise
 from zipstream_adapter.errors import BadArchiveError, EncryptedMemberError, EntryError, UnsupportedMethodError
-from zipstream_adapter.remote import member_stream, open_remote, open_remote_async
+from zipstream_adapter.remote import member_stream, open_remote, open_remote_async, read_members
 
 SMALL = archive_of((100, 200))
 
@@ -130,6 +130,14 @@ def streamed(data: bytes) -> Callable[[], Any]:
     return lambda: asyncio.run(read())
 
 
+def many(data: bytes) -> Callable[[], Any]:
+    def read() -> Any:
+        with open_remote(Fetch(data), size=len(data)) as archive:
+            return list(read_members(archive, archive.namelist()[:1]))
+
+    return read
+
+
 def row(field: int, layout: str, value: int, data: bytes = archive_of((100,))) -> bytes:
     return patched(data, b"PK\1\2", field, layout, value)
 
@@ -154,12 +162,17 @@ BAD_MEMBERS: dict[str, tuple[Callable[[], bytes], type[Exception], str]] = {
         BadArchiveError,
         "its data runs into the next member or the central directory",
     ),
+    "a header longer than its room": (
+        lambda: patched(archive_of((100,)), b"PK\3\4", 28, "<H", 500),
+        BadArchiveError,
+        "'0.bin' cannot be read: its ",
+    ),
     "broken data": (lambda: archive_of((100,)).replace(noise(100), noise(100, 1)), BadArchiveError, "CRC-32"),
 }
 
 
 @pytest.mark.parametrize("kind", BAD_MEMBERS)
-@pytest.mark.parametrize("way", [member_of, streamed])
+@pytest.mark.parametrize("way", [member_of, streamed, many])
 def test_a_member_that_cannot_be_read_is_refused(kind: str, way: Callable[[bytes], Callable[[], Any]]) -> None:
     make, error, said = BAD_MEMBERS[kind]
     with pytest.raises(error) as caught:

@@ -437,7 +437,7 @@ def readable_member(archive: ZipFile, member: Any, where: str) -> ZipInfo:
     Raises EntryTypeError for anything else, EntryError if it does not exist, and the errors of `check_readable`.
     """
     if not isinstance(member, str | ZipInfo):
-        raise EntryTypeError(f"member {typed_repr(member)}: give the name of a member, or its ZipInfo")
+        raise EntryTypeError(f"member={typed_repr(member)}: give the name of a member, or its ZipInfo")
     try:
         info = archive.getinfo(member) if isinstance(member, str) else member
     except KeyError:
