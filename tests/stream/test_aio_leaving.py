@@ -403,17 +403,27 @@ def test_a_warning_that_is_an_error_does_not_keep_the_cancellation(factory: Fact
     run(main(), factory)
 
 
-def test_a_loop_that_ends_does_not_wait_for_what_was_left(factory: Factory) -> None:
+@pytest.mark.parametrize("kind", ["generator", "path"])
+def test_a_loop_that_ends_does_not_wait_for_what_was_left(factory: Factory, kind: str) -> None:
     over, begun, ended = threading.Event(), threading.Event(), threading.Event()
 
-    def hangs() -> Iterator[bytes]:
+    def hang() -> None:
         begun.set()
         over.wait(60)
         ended.set()
+
+    def hangs() -> Iterator[bytes]:
+        hang()
         yield b""
 
+    class Hangs(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            hang()
+            return os.devnull
+
     async def main() -> None:
-        task = asyncio.create_task(drain(async_stream_zip([Entry("hangs", hangs())])))
+        entry = Entry("hangs", hangs()) if kind == "generator" else Entry("hangs", Hangs(), size=10 << 20)
+        task = asyncio.create_task(drain(async_stream_zip([entry])))
         await until(begun.is_set)
         task.cancel()
         await turns()

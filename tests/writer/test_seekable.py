@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import random
+import time
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,6 +31,7 @@ from zipstream_adapter import (
     walk,
 )
 from zipstream_adapter._compression.engines import is_installed
+from zipstream_adapter._concurrency.patience import PATIENCE
 from zipstream_adapter._format.sozip import LEAST_MEMBER, MOST_CHUNK, SeekPoints, find_index, least_tail
 from zipstream_adapter.errors import EntryError, LimitError, OptionError
 from zipstream_adapter.remote import compress_parts
@@ -251,16 +253,19 @@ def test_a_source_that_pauses_gets_its_full_chunks_written() -> None:
     stream: ZipStream | None = None
 
     def source() -> Iterator[bytes]:
-        yield DATA[: 10 * CHUNK + 5]
+        yield DATA[: 40 * CHUNK + 5]
+        time.sleep(PATIENCE)
         yield b""
         assert stream is not None
         taken.append(stream.tell())
-        yield DATA[10 * CHUNK + 5 :]
+        yield DATA[40 * CHUNK + 5 :]
 
     stream = ZipStream([entry(source, seekable=True)], compression="deflate", workers=2)
     archive = b"".join(stream)
     assert archive == made(entry(seekable=True))
-    assert len(taken) == 1
+    points = points_of(archive)
+    assert points is not None
+    assert taken == [points.place(40)]
 
 
 def test_the_size_of_a_stream_is_not_known() -> None:
