@@ -56,7 +56,7 @@ class FetchedSource:
         try:
             given: tuple[Any, ...] = ()
             coroutine = coroutine_of(self.item.source)
-            if coroutine is not None:  # the most common kind: its result is often all the data
+            if coroutine is not None:  # the most common kind needs no more
                 data = await coroutine
                 if type(data) is bytes and len(data) < JOINED:
                     self._keep_all(data)
