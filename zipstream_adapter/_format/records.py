@@ -33,7 +33,7 @@ _LATEST_VERSION = 63
 
 LOCAL = struct.Struct("<4s2B4H3L2H")
 # The same in two parts: up to the date, and from the CRC-32 on.
-_LOCAL_START, _LOCAL_REST = struct.Struct("<4s2B4H"), struct.Struct("<3L2H")
+LOCAL_START, LOCAL_REST = struct.Struct("<4s2B4H"), struct.Struct("<3L2H")
 _CENTRAL_HEADER = struct.Struct("<4s4B4H3L5H2L")
 CENTRAL_HEADER_SIZE = _CENTRAL_HEADER.size  # of a central directory header, without name, extra and comment
 _DESCRIPTOR = struct.Struct("<4s3L")
@@ -57,41 +57,36 @@ ZIP64_EXTRA_ROOM = 28
 AES_EXTRA_ROOM = _AES_EXTRA.size
 
 
-class LocalHeaders:
-    """Packs the local file headers (4.3.7) of members that differ in name, CRC-32 and sizes only.
-
-    Args:
-        info: the fields that the members share. With bit 3 set, sizes and CRC-32 are 0: a data descriptor has them.
-        zip64: whether the headers have a zip64 extra field for the sizes.
-    """
-
-    def __init__(self, info: ZipInfo, *, zip64: bool) -> None:
-        method, self._extra = _coding(info)
-        set_versions(info, zip64)
-        flags = info.flag_bits if info.filename.isascii() else info.flag_bits | UTF8_FLAG
-        time, date = dos_date_time(info.date_time)
-        self._start = _LOCAL_START.pack(b"PK\3\4", info.extract_version, info.reserved, flags, method, time, date)
-        self._zip64 = zip64
-        self._has_descriptor = bool(info.flag_bits & DESCRIPTOR_FLAG)
-
-    def header(self, name: bytes, crc: int, compressed: int, size: int) -> bytes:
-        """Pack the header of one member."""
-        if self._has_descriptor:
-            crc = compressed = size = 0
-        extra = self._extra
-        if self._zip64:
-            # The extra field must have both sizes (4.5.3): readers reject it otherwise.
-            extra += _ZIP64_EXTRA.pack(1, 16, size, compressed)
-            size = compressed = LIMIT32
-        return self._start + _LOCAL_REST.pack(crc, compressed, size, len(name), len(extra)) + name + extra
-
-
 def local_header(info: ZipInfo, *, zip64: bool) -> bytes:
-    """Pack the local file header of one member; see `LocalHeaders`."""
+    """Pack the local file header (4.3.7). Sizes and CRC-32 are 0 if bit 3 is set: a data descriptor has them.
+
+    zip64: whether it has a zip64 extra field for the sizes.
+    """
     crc = compressed = size = 0
     if not info.flag_bits & DESCRIPTOR_FLAG:  # else the ZipInfo may not have them yet
         crc, compressed, size = _stored_crc(info), info.compress_size, info.file_size
-    return LocalHeaders(info, zip64=zip64).header(encoded_name(info)[0], crc, compressed, size)
+    start, extra = local_start(info, zip64=zip64)
+    return completed_local(start, extra, zip64, encoded_name(info)[0], crc, compressed, size)
+
+
+def local_start(info: ZipInfo, *, zip64: bool) -> tuple[bytes, bytes]:
+    """Return the local file header up to the date, and its extra fields without zip64: the parts that members share."""
+    method, extra = _coding(info)
+    set_versions(info, zip64)
+    flags = info.flag_bits if info.filename.isascii() else info.flag_bits | UTF8_FLAG
+    time, date = dos_date_time(info.date_time)
+    return LOCAL_START.pack(b"PK\3\4", info.extract_version, info.reserved, flags, method, time, date), extra
+
+
+def completed_local(
+    start: bytes, extra: bytes, zip64: bool, name: bytes, crc: int, compressed: int, size: int
+) -> bytes:
+    """Complete a local file header that begins with `start`; see `local_start`."""
+    if zip64:
+        # The extra field must have both sizes (4.5.3): readers reject it otherwise.
+        extra += _ZIP64_EXTRA.pack(1, 16, size, compressed)
+        size = compressed = LIMIT32
+    return start + LOCAL_REST.pack(crc, compressed, size, len(name), len(extra)) + name + extra
 
 
 def data_descriptor(info: ZipInfo, *, zip64: bool) -> bytes:

@@ -10,16 +10,19 @@ from .records import (
     _DESCRIPTOR64,
     _ZIP64_OFFSET,
     CENTRAL_HEADER_SIZE,
+    DESCRIPTOR_FLAG,
     LIMIT32,
-    LocalHeaders,
+    LOCAL_REST,
     central_header,
+    completed_local,
     dos_date_time,
+    local_start,
 )
 
 _DATE = struct.Struct("<2H")
 
 
-class HeaderTemplate(LocalHeaders):
+class HeaderTemplate:
     """Records of members that differ only in name, data and offset: packed once, completed for each member.
 
     No member may need 64-bit sizes. With `zip64`, its local file header has a zip64 extra field nevertheless.
@@ -32,7 +35,8 @@ class HeaderTemplate(LocalHeaders):
 
     def __init__(self, info: ZipInfo, *, zip64: bool) -> None:
         info.CRC = info.compress_size = info.file_size = info.header_offset = 0
-        super().__init__(info, zip64=zip64)
+        self._start, self._extra = local_start(info, zip64=zip64)
+        self._zip64, self._has_descriptor = zip64, bool(info.flag_bits & DESCRIPTOR_FLAG)
         # Everything up to the date is the same for all members (4.3.12).
         central_size = CENTRAL_HEADER_SIZE - self._CENTRAL_REST.size
         self._central = central_header(info)[:central_size]
@@ -52,6 +56,16 @@ class HeaderTemplate(LocalHeaders):
         other._extra, other._comment = extra, self._comment
         other._zip64, other._has_descriptor = self._zip64, self._has_descriptor
         return other
+
+    def header(self, name: bytes, crc: int, compressed: int, size: int) -> bytes:
+        """Pack the local file header, like `records.local_header`."""
+        if self._has_descriptor:
+            crc = compressed = size = 0
+        start, extra = self._start, self._extra
+        if self._zip64:
+            return completed_local(start, extra, True, name, crc, compressed, size)
+        # The same without a call: an archive may have a million small members.
+        return start + LOCAL_REST.pack(crc, compressed, size, len(name), len(extra)) + name + extra
 
     def records(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> tuple[bytes, bytes, bytes]:
         """Return (`header`, `descriptor`, `central_header`) of a member at `offset`."""
