@@ -1,69 +1,21 @@
-"""Stores and servers that give no suffix ranges, or others than asked for."""
+"""Servers that give no suffix ranges, or others than asked for. (Stores: see test_stores_by_operation.py.)"""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from tests.support.loops import module
 from tests.support.nginx import nginx
-from tests.support.node_stores import CONTAINER, azurite, s3rver
 from tests.support.raw_server import RawServer, Request, raw_server
 from tests.support.remote_archives import MIB, archive_of, members_of
 from zipstream_adapter.errors import RangesUnsupportedError, RemoteError
-from zipstream_adapter.remote import member_stream, open_remote, open_remote_async, read_members, upload_zip
+from zipstream_adapter.remote import member_stream, open_remote, open_remote_async, read_members
 
 module("obstore")
 DATA = archive_of((3 * MIB, 300, 70_000))
 MEMBERS = members_of(DATA)
-
-
-@pytest.fixture(scope="module", params=["azurite", "s3rver"])
-def place(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The URL of a bucket, and the options for it."""
-    home = tmp_path_factory.mktemp(request.param)
-    if request.param == "azurite":
-        with azurite(home) as options:
-            yield f"az://{CONTAINER}", options
-    else:
-        with s3rver(home) as options:
-            yield "s3://bucket", options
-
-
-def store_at(place: tuple[str, dict[str, Any]]) -> Any:
-    stores = importlib.import_module("obstore.store")
-    scheme, _, bucket = place[0].partition("://")
-    options = {key: value for key, value in place[1].items() if key != "allow_http"}
-    kind = stores.AzureStore if scheme == "az" else stores.S3Store
-    return kind(bucket, **options, client_options={"allow_http": True})
-
-
-@pytest.mark.parametrize("own_store", [False, True])
-async def test_an_archive_in_a_store_without_right_suffix_ranges(
-    place: tuple[str, dict[str, Any]], own_store: bool
-) -> None:
-    store = store_at(place)
-    importlib.import_module("obstore").put(store, "a/b.zip", DATA)
-    options = {"store": store} if own_store else place[1]
-    url = "a/b.zip" if own_store else f"{place[0]}/a/b.zip"
-    with open_remote(url, **options) as archive:
-        assert {name: archive.read(name) for name in archive.namelist()} == MEMBERS
-    opened = await open_remote_async(url, **options)
-    assert b"".join([chunk async for chunk in member_stream(opened, "0.bin")]) == MEMBERS["0.bin"]
-    opened.close()
-
-
-def test_an_archive_is_uploaded_there(place: tuple[str, dict[str, Any]]) -> None:
-    store = store_at(place)
-    done = upload_zip(store, "new.zip", [("large", bytes(12 * MIB)), ("small", b"data")], part_size=5 * MIB)
-    with open_remote("new.zip", store=store) as archive:
-        assert archive.read("small") == b"data"
-    assert done.size > 12 * MIB
 
 
 def _whole(server: RawServer, request: Request) -> None:

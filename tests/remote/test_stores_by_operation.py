@@ -87,7 +87,13 @@ def _without_suffix(server: RawServer, request: Request) -> None:
         server.give(request)
 
 
-@pytest.fixture(scope="module", params=["moto", "s3rver", "azurite", "nginx", "no suffix ranges"])
+BUCKETS, SERVERS = ["moto", "s3rver", "azurite"], ["nginx", "no suffix ranges"]
+everywhere = pytest.mark.parametrize("place", [*BUCKETS, *SERVERS], indirect=True, scope="module")
+in_buckets = pytest.mark.parametrize("place", BUCKETS, indirect=True, scope="module")
+over_http = pytest.mark.parametrize("place", SERVERS, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """The store, with an archive in it."""
     home = tmp_path_factory.mktemp("home")
@@ -115,19 +121,11 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def _for_command(prefix: str, options: dict[str, Any]) -> dict[str, str]:
-    return {
-        f"{prefix}_{name.upper()}": str(value).lower() if value is True else value for name, value in options.items()
-    }
+    known = {f"{prefix}_{name.upper()}": value for name, value in options.items() if name != "allow_http"}
+    return {**known, f"{prefix.partition('_')[0]}_ALLOW_HTTP": "true"}
 
 
-@pytest.fixture
-def bucket(place: Place) -> Place:
-    """A store to write to."""
-    if place.scheme == "http":
-        pytest.skip("HTTP cannot be written to: see test_what_http_cannot_do")
-    return place
-
-
+@everywhere
 def test_open(place: Place) -> None:
     with open_remote(f"{place.url}/a.zip", **place.options) as archive:
         assert archive.namelist() == list(MEMBERS)
@@ -135,6 +133,7 @@ def test_open(place: Place) -> None:
         assert archive.namelist() == list(MEMBERS)
 
 
+@everywhere
 @pytest.mark.parametrize("window", [1, 4])
 def test_read(place: Place, window: int) -> None:
     with open_remote(f"{place.url}/a.zip", window=window, part_size=MIB, **place.options) as archive:
@@ -142,13 +141,19 @@ def test_read(place: Place, window: int) -> None:
         assert dict(read_members(archive, list(MEMBERS))) == MEMBERS
 
 
+@everywhere
 async def test_read_under_asyncio(place: Place) -> None:
-    archive = await open_remote_async(f"{place.url}/a.zip", **place.options)
-    for name, data in MEMBERS.items():
-        assert b"".join([chunk async for chunk in member_stream(archive, name)]) == data
-    archive.close()
+    for opened in (
+        open_remote_async(f"{place.url}/a.zip", **place.options),
+        open_remote_async("a.zip", store=place.store),
+    ):
+        archive = await opened
+        for name, data in MEMBERS.items():
+            assert b"".join([chunk async for chunk in member_stream(archive, name)]) == data
+        archive.close()
 
 
+@everywhere
 async def test_range(place: Place) -> None:
     with open_remote(f"{place.url}/a.zip", **place.options) as archive, archive.open("0.bin") as member:
         member.seek(2 * MIB)
@@ -159,6 +164,7 @@ async def test_range(place: Place) -> None:
     opened.close()
 
 
+@everywhere
 async def test_reading_cancelled(place: Place) -> None:
     opened = await open_remote_async(f"{place.url}/a.zip", **place.options)
     begun = asyncio.Event()
@@ -177,46 +183,51 @@ async def test_reading_cancelled(place: Place) -> None:
     opened.close()
 
 
-def test_walk(bucket: Place) -> None:
-    entries = list(walk_store(bucket.store, "files"))
+@in_buckets
+def test_walk(place: Place) -> None:
+    entries = list(walk_store(place.store, "files"))
     layout = ZipLayout(entries)
     whole = b"".join(layout.iter_range())
     assert members(whole) == MEMBERS
     assert b"".join(layout.iter_range(MIB, MIB + 70)) == whole[MIB : MIB + 70]
 
 
-def test_upload(bucket: Place) -> None:
-    upload_zip(f"{bucket.url}/up.zip", [("large", bytes(12 * MIB)), *MEMBERS.items()], part_size=PART, **bucket.options)
-    assert members(bucket.read("up.zip")) == {"large": bytes(12 * MIB), **MEMBERS}
+@in_buckets
+def test_upload(place: Place) -> None:
+    upload_zip(f"{place.url}/up.zip", [("large", bytes(12 * MIB)), *MEMBERS.items()], part_size=PART, **place.options)
+    assert members(place.read("up.zip")) == {"large": bytes(12 * MIB), **MEMBERS}
 
 
-async def test_upload_under_asyncio(bucket: Place) -> None:
-    await upload_zip_async(bucket.store, "async.zip", [("large", bytes(12 * MIB))], part_size=PART)
-    assert members(bucket.read("async.zip")) == {"large": bytes(12 * MIB)}
+@in_buckets
+async def test_upload_under_asyncio(place: Place) -> None:
+    await upload_zip_async(place.store, "async.zip", [("large", bytes(12 * MIB))], part_size=PART)
+    assert members(place.read("async.zip")) == {"large": bytes(12 * MIB)}
 
 
-async def test_push(bucket: Place) -> None:
+@in_buckets
+async def test_push(place: Place) -> None:
     with (
-        open_object(f"{bucket.url}/push.zip", part_size=PART, **bucket.options) as file,
+        open_object(f"{place.url}/push.zip", part_size=PART, **place.options) as file,
         zipfile.ZipFile(file, "w") as archive,
     ):
         archive.writestr("large", bytes(12 * MIB))
-    assert members(bucket.read("push.zip")) == {"large": bytes(12 * MIB)}
-    async with await open_object_async(bucket.store, "b.bin") as writer:
+    assert members(place.read("push.zip")) == {"large": bytes(12 * MIB)}
+    async with await open_object_async(place.store, "b.bin") as writer:
         await writer.write(b"data")
-    assert bucket.read("b.bin") == b"data"
+    assert place.read("b.bin") == b"data"
 
 
-def test_parts(bucket: Place) -> None:
-    layout = ZipLayout([("large", bytes(12 * MIB)), *walk_store(bucket.store, "files")])
+@in_buckets
+def test_parts(place: Place) -> None:
+    layout = ZipLayout([("large", bytes(12 * MIB)), *walk_store(place.store, "files")])
     with ThreadPoolExecutor(2) as workers:
         layout.find_checksums(workers)
-        upload_parts(bucket.store, "parts.zip", layout, workers, part_size=PART)
-        assert bucket.read("parts.zip") == b"".join(layout.iter_range())
-        with compress_parts(walk_store(bucket.store, "files"), workers, bucket.store, "temporary") as made:
-            upload_parts(bucket.store, "deflated.zip", ZipLayout(made), workers)
-    assert members(bucket.read("deflated.zip")) == MEMBERS
-    assert obstore.list(bucket.store, "temporary").collect() == []
+        upload_parts(place.store, "parts.zip", layout, workers, part_size=PART)
+        assert place.read("parts.zip") == b"".join(layout.iter_range())
+        with compress_parts(walk_store(place.store, "files"), workers, place.store, "temporary") as made:
+            upload_parts(place.store, "deflated.zip", ZipLayout(made), workers)
+    assert members(place.read("deflated.zip")) == MEMBERS
+    assert obstore.list(place.store, "temporary").collect() == []
 
 
 def _failing() -> Iterator[bytes]:
@@ -224,29 +235,31 @@ def _failing() -> Iterator[bytes]:
     raise RuntimeError("the source broke")
 
 
+@in_buckets
 @pytest.mark.parametrize("way", ["upload", "upload under asyncio", "push", "parts"])
-def test_source_fails(bucket: Place, way: str) -> None:
+def test_source_fails(place: Place, way: str) -> None:
     """What was there stays."""
-    obstore.put(bucket.store, "old.zip", OLD)
+    obstore.put(place.store, "old.zip", OLD)
     entry = Entry("a", _failing, size=20 * MIB, crc32=1)
     with pytest.raises(RuntimeError, match="the source broke"):
         if way == "upload":
-            upload_zip(bucket.store, "old.zip", [entry], part_size=PART)
+            upload_zip(place.store, "old.zip", [entry], part_size=PART)
         elif way == "upload under asyncio":
-            asyncio.run(upload_zip_async(bucket.store, "old.zip", [entry], part_size=PART))
+            asyncio.run(upload_zip_async(place.store, "old.zip", [entry], part_size=PART))
         elif way == "push":
-            with open_object(bucket.store, "old.zip", part_size=PART) as file:
+            with open_object(place.store, "old.zip", part_size=PART) as file:
                 for chunk in _failing():
                     file.write(chunk)
         else:
             with ThreadPoolExecutor(2) as workers:
-                upload_parts(bucket.store, "old.zip", ZipLayout([entry]), workers, part_size=PART)
-    assert bucket.read("old.zip") == OLD
-    assert bucket.unfinished() == []
+                upload_parts(place.store, "old.zip", ZipLayout([entry]), workers, part_size=PART)
+    assert place.read("old.zip") == OLD
+    assert place.unfinished() == []
 
 
-async def test_uploading_cancelled(bucket: Place) -> None:
-    await obstore.put_async(bucket.store, "old.zip", OLD)
+@in_buckets
+async def test_uploading_cancelled(place: Place) -> None:
+    await obstore.put_async(place.store, "old.zip", OLD)
     begun = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -254,15 +267,16 @@ async def test_uploading_cancelled(bucket: Place) -> None:
         begun.set()
         await asyncio.sleep(60)
 
-    task = asyncio.ensure_future(upload_zip_async(bucket.store, "old.zip", [("a", endless)], part_size=PART))
+    task = asyncio.ensure_future(upload_zip_async(place.store, "old.zip", [("a", endless)], part_size=PART))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert bytes(await (await obstore.get_async(bucket.store, "old.zip")).bytes_async()) == OLD
-    assert bucket.unfinished() == []
+    assert bytes(await (await obstore.get_async(place.store, "old.zip")).bytes_async()) == OLD
+    assert place.unfinished() == []
 
 
+@everywhere
 def test_command(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -285,10 +299,9 @@ def test_command(
         assert members(place.read("command.zip")) == {f"out/{name}": data for name, data in MEMBERS.items()}
 
 
+@over_http
 def test_what_http_cannot_do(place: Place) -> None:
     """It is refused at once, by an error that says what to do."""
-    if place.scheme != "http":
-        pytest.skip("a bucket")
     with pytest.raises(OptionError, match="cannot write to this URL: use s3://, gs://, az:// or file://"):
         upload_zip(f"{place.url}/a.zip", [])
     with pytest.raises(OptionError, match="HTTP has no multipart uploads: give the store of a bucket"):
@@ -297,3 +310,5 @@ def test_what_http_cannot_do(place: Place) -> None:
         open_object(f"{place.url}/a.zip")
     with ThreadPoolExecutor(1) as workers, pytest.raises(OptionError, match="HTTP has no multipart uploads"):
         upload_parts(place.store, "a.zip", ZipLayout([]), workers)
+    with ThreadPoolExecutor(1) as workers, pytest.raises(OptionError, match="HTTP has no multipart uploads"):
+        compress_parts([], workers, place.store)

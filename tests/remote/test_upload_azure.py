@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
@@ -47,7 +47,7 @@ from zipstream_adapter.remote.uploading.upload_parts import make_and_put
 
 obstore = need_obstore()
 MIB = 1 << 20
-DATA = [random.Random(number).randbytes(9 << 20) for number in range(3)]
+DATA = [random.Random(number).randbytes(8 << 20) for number in range(2)]
 LAYOUT = ZipLayout([Entry(f"{number}.bin", data) for number, data in enumerate(DATA)])
 PARTS = -(-LAYOUT.size // PART)
 
@@ -480,6 +480,51 @@ def test_a_store_with_a_shared_access_signature(container: Container, pool: Thre
         upload_parts(container.store(account_key=None, **options), container.path, LAYOUT, pool, part_size=PART)
         assert container.read() == b"".join(LAYOUT.iter_range())
         container.blob.delete_blob()
+
+
+@pytest.mark.parametrize("prefix", [None, "some/prefix"])
+def test_obstore_signs_the_same(prefix: str | None) -> None:
+    """Its signature of a plain key is right."""
+    for endpoint in (None, f"http://127.0.0.1:9/{ACCOUNT}"):
+        known = {"account_name": ACCOUNT, "account_key": KEY, **({"endpoint": endpoint} if endpoint else {})}
+        store = obstore.store.AzureStore(CONTAINER, prefix=prefix, client_options={"allow_http": True}, **known)
+        for method in ("PUT", "GET"):
+            theirs = urlsplit(obstore.sign(store, method, "dir/a.zip", timedelta(hours=1)))
+            ours = urlsplit(AzureBlob(store, "dir/a.zip")._signed_anew(theirs))
+            assert ours[:3] == theirs[:3]
+            assert dict(parse_qsl(ours.query)) == dict(parse_qsl(theirs.query))
+
+
+def test_a_key_that_cannot_be_signed_is_refused() -> None:
+    """obstore signs the percent-encoding, and nobody else has the secret."""
+    store = obstore.store.AzureStore(CONTAINER, use_emulator=True)
+    with pytest.raises(OptionError, match="obstore signs keys with spaces, '%' or letters beyond ASCII wrongly"):
+        AzureBlob(store, "a b.zip").signed("PUT")
+    assert AzureBlob(store, "dir/a+b&c.zip").signed("PUT").url.endswith("%3D")
+
+
+def test_credentials_come_from_where_the_store_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = datetime.now(UTC) + timedelta(hours=1)
+
+    def provider() -> dict[str, Any]:
+        return {"access_key": KEY, "expires_at": end}
+
+    stores = [obstore.store.AzureStore(CONTAINER, account_name=ACCOUNT, credential_provider=provider)]
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", ACCOUNT)
+    monkeypatch.setenv("AZURE_STORAGE_ACCESS_KEY", KEY)
+    stores.append(obstore.store.AzureStore(CONTAINER))
+    for store in stores:
+        assert "sig=" in AzureBlob(store, "a b.zip").signed("PUT").url
+    monkeypatch.delenv("AZURE_STORAGE_ACCESS_KEY")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "?sv=2026&sig=x%3D")
+    url = AzureBlob(obstore.store.AzureStore(CONTAINER), "a b.zip").signed("PUT").url
+    assert url == f"https://{ACCOUNT}.blob.core.windows.net/{CONTAINER}/a%20b.zip?sv=2026&sig=x%3D"
+
+    async def later() -> dict[str, Any]:
+        return {"sas_token": [("sv", "2026"), ("sig", "x=")], "expires_at": end}
+
+    with pytest.raises(OptionError, match="credential_provider is asynchronous"):
+        AzureBlob(obstore.store.AzureStore(CONTAINER, credential_provider=later), "a.zip").signed("PUT")
 
 
 def test_errors_say_no_secret(container: Container) -> None:

@@ -34,6 +34,7 @@ from ..object_source import FromStore
 from ..stores import check_store, checked_path, import_obstore, map_errors
 from .limits import limits_of
 from .packs import FromPacks, Job, Made, PackTarget, PackVersion, Slice, compress_share
+from .upload import refuse_http
 from .upload_parts import refuse_forks
 
 if TYPE_CHECKING:
@@ -257,6 +258,7 @@ class _Work:
         if store is not None:
             import_obstore()
             check_store(store, "put")
+            refuse_http(store, f"store={store!r}")
             self.directory = f"{checked_path(prefix, repr(prefix)) or 'temporary'}/{secrets.token_hex(8)}/"
         self._packs: dict[str, FromStore] = {}
         self._members: dict[int, _Member] = {}

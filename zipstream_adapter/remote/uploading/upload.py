@@ -155,8 +155,7 @@ class UploadSettings:
         if not path:
             raise OptionError(f"{self.where}: an object needs a path: give one")
         check_store(store, "put")
-        if type(store).__name__ == "HTTPStore":
-            raise OptionError(f"{self.where}: HTTP has no multipart uploads: give the store of a bucket")
+        refuse_http(store, self.where)
         self.limits = limits_of(store)
         self._given = checked_part_size(part_size, self.limits)
         concurrency = count_of(max_concurrency, 1)
@@ -208,6 +207,12 @@ class UploadSettings:
 
     def result(self, put_result: Any, size: int) -> Uploaded:
         return Uploaded(self.path, size, put_result.get("e_tag"), put_result.get("version"))
+
+
+def refuse_http(store: Any, where: str) -> None:
+    """Raise OptionError for an HTTPStore."""
+    if type(store).__name__ == "HTTPStore":
+        raise OptionError(f"{where}: HTTP has no multipart uploads: give the store of a bucket")
 
 
 def checked_part_size(part_size: int | None, limits: UploadLimits) -> int | None:
