@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from ..errors import OptionError, RemoteError, RemoteNotFoundError, RemotePermissionError
 from .background import call_in_time
@@ -171,12 +171,27 @@ class AzureBlob:
         return known
 
     def _url(self, method: str) -> str:
-        url = self._sign(self._store, method)
-        if url is None:  # obstore makes no signature from one
+        signed = self._sign(self._store, method)
+        if signed is None:  # obstore makes no signature from one
             token = self._find("sas_token", "sas_key", _SAS_VARIABLES)
             return f"{self._unsigned_url(method)}?{token.lstrip('?')}"
-        parts = urlsplit(url)
-        return url if "%" not in parts.path else self._signed_anew(parts)
+        url = urlsplit(signed)
+        fields = dict(parse_qsl(url.query))
+        account = self._config.get("account_name") or _in_environment(_ACCOUNT_VARIABLES)
+        key = "" if "skoid" in fields else self._find("access_key", "account_key", _KEY_VARIABLES)
+        if account and key:
+            fields.pop("st", None)  # it would not be valid yet if this clock is ahead of Azure's
+            name = "/".join(filter(None, ((self._store.prefix or "").strip("/"), self._path)))
+            container = unquote(url.path).removesuffix(f"/{name}").rpartition("/")[2]
+            fields["sig"] = signature_of(fields, f"/blob/{account}/{container}/{name}", key)
+            return url._replace(query=urlencode(fields)).geturl()
+        if "%" in url.path:  # obstore signs the percent-encoding, which Azure refuses
+            raise OptionError(
+                f"{self.where}: obstore signs keys with spaces, '%' or letters beyond ASCII wrongly, so that Azure "
+                "would refuse the parts. Give another key; or account_name= and account_key=, with which it is signed "
+                "here"
+            )
+        return signed
 
     def _sign(self, store: Any, method: str) -> str | None:
         """Return obstore's signed URL; None if the store itself has no more than a shared access signature."""
@@ -188,28 +203,6 @@ class AzureBlob:
                 if "SASforSASNotSupported" not in str(exc):
                     raise
         return None
-
-    def _signed_anew(self, url: SplitResult) -> str:
-        """Return the URL with a signature of the blob's name. obstore signs its percent-encoding, which Azure refuses.
-
-        (Blob service REST API, "Create a service SAS", version 2020-12-06 and later)
-        """
-        account = self._config.get("account_name") or _in_environment(_ACCOUNT_VARIABLES)
-        key = self._find("access_key", "account_key", _KEY_VARIABLES)
-        if not account or not key:
-            raise OptionError(
-                f"{self.where}: obstore signs keys with spaces, '%' or letters beyond ASCII wrongly, so that Azure "
-                "would refuse the parts. Give another key; or account_name= and account_key=, with which it is signed "
-                "here"
-            )
-        name = "/".join(filter(None, ((self._store.prefix or "").strip("/"), self._path)))
-        container = unquote(url.path).removesuffix(f"/{name}").rpartition("/")[2]
-        given = dict(parse_qsl(url.query))
-        signed = [*map(given.get, ("sp", "st", "se")), f"/blob/{account}/{container}/{name}", "", "", ""]
-        signed += [given["sv"], given["sr"], *[""] * 7]
-        text = "\n".join(map(str, signed)).encode()
-        given["sig"] = base64.b64encode(hmac.digest(base64.b64decode(key), text, "sha256")).decode()
-        return url._replace(query=urlencode(given)).geturl()
 
     def _unsigned_url(self, method: str) -> str:
         """Return the URL of the blob, as obstore makes it for a key."""
@@ -235,6 +228,17 @@ class AzureBlob:
         given = dict(self._store.client_options or {})
         options = {name: value for name, value in given.items() if not name.startswith(_IRRELEVANT_OPTIONS)}
         return settings_of(urlsplit(url), options, self.where, "uploads by parts: leave it out")
+
+
+def signature_of(fields: Mapping[str, str], resource: str, key: str) -> str:
+    """Return the signature of a shared access signature with these fields, by an account key.
+
+    (Blob service REST API, "Create a service SAS", version 2020-12-06 and later)
+    """
+    before = [fields.get(name, "") for name in ("sp", "st", "se")]
+    names = ("si", "sip", "spr", "sv", "sr", "snapshot", "ses", "rscc", "rscd", "rsce", "rscl", "rsct")
+    text = "\n".join([*before, resource, *(fields.get(name, "") for name in names)])
+    return base64.b64encode(hmac.digest(base64.b64decode(key), text.encode(), "sha256")).decode()
 
 
 def _in_environment(variables: Iterable[str]) -> str:

@@ -47,12 +47,6 @@ def part_end(at: int, stop: int, part_size: int) -> int:
     return stop if left <= part_size + part_size // 8 else at + part_size
 
 
-def etag_of(meta: Any) -> str | None:
-    """Return the ETag in obstore's ObjectMeta; None if there is none. Azure's listings leave its quotes out."""
-    etag: str | None = meta["e_tag"]
-    return etag if not etag or etag.endswith('"') else f'"{etag}"'
-
-
 class ObjectVersion(NamedTuple):
     """Size, ETag and date that every response must confirm."""
 
@@ -63,7 +57,7 @@ class ObjectVersion(NamedTuple):
     @classmethod
     def from_meta(cls, meta: Any) -> ObjectVersion:
         """Return the version described by obstore's ObjectMeta."""
-        return cls(meta["size"], etag_of(meta), meta["last_modified"])
+        return cls(meta["size"], meta["e_tag"], meta["last_modified"])
 
     @property
     def condition(self) -> dict[str, Any]:
@@ -79,7 +73,7 @@ class ObjectVersion(NamedTuple):
 
         Equal ETags and sizes suffice: servers behind one name can report different dates.
         """
-        same = etag_of(meta) == self.etag if self.etag else meta["last_modified"] == self.modified
+        same = meta["e_tag"] == self.etag if self.etag else meta["last_modified"] == self.modified
         return bool(same) and meta["size"] == self.size
 
 
