@@ -7,6 +7,7 @@ import random
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -137,6 +138,34 @@ def test_parts_on_their_way_are_waited_for_before_the_abort(bucket: Bucket, tree
     methods = [method for method, _, _ in bucket.asked]
     assert "PUT" not in methods[methods.index("DELETE") :]
     assert bucket.unfinished() == []
+
+
+class Deaf(Executor):
+    """The first call fails. The others never begin, and nobody hears of their end, as may happen with Dask."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if not self.futures:
+            future.set_exception(ValueError("the worker failed"))
+        self.futures.append(future)
+        return future
+
+
+def test_nobody_waits_for_what_was_cancelled(bucket: Bucket, tree: Path) -> None:
+    layout = ZipLayout([*walk(tree), Entry("other", lambda: [b"data"], size=4)])
+    for use in (
+        lambda workers: upload_parts(bucket.store(), "a.zip", layout, workers, part_size=PART),
+        lambda workers: compress_parts([*walk(tree)] * 3, workers),
+        layout.find_checksums,
+    ):
+        workers = Deaf()
+        with pytest.raises(ValueError, match="the worker failed"):
+            use(workers)
+        assert all(future.cancelled() for future in workers.futures[1:])
+    assert (bucket.unfinished(), bucket.objects()) == ([], {})
 
 
 def test_a_part_that_comes_late_is_not_left(bucket: Bucket, tree: Path) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..._checks import count_of, typed_repr
-from ..._concurrency.scattered import check_executor
+from ..._concurrency.scattered import check_executor, end_all
 from ..._layout.layout import ZipLayout
 from ..._layout.parts import Part
 from ...errors import LimitError, OptionError, RemoteError, SourceChangedError
@@ -252,9 +252,7 @@ class _Sending:
                         self.etags[index] = future.result()
                         self._report()
         finally:
-            for future in pending:
-                future.cancel()
-            wait(pending)  # a running part could arrive after the abort
+            end_all(pending)  # a running part could arrive after the abort
 
     def _is_again(self, future: Future[str], index: int) -> bool:
         """Whether the part failed and must be handed to a worker again."""
