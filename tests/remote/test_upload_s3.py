@@ -193,6 +193,7 @@ def test_what_is_said_in_the_end_counts(bucket: Bucket) -> None:
             "server_side_encryption='aws:kms' is not supported for uploads by parts",
         ),
         ({"request_payer": True}, "request_payer"),
+        ({"sse_customer_key_base64": "c2VjcmV0"}, "sse_customer_key_base64=… is not supported"),
         ({"client_options": {"allow_http": True, "proxy_excludes": "x"}}, "client option 'proxy_excludes'"),
     ],
 )

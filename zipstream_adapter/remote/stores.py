@@ -202,9 +202,8 @@ def checked_config(store: Any, where: str, prefix: str, unsupported: Iterable[st
     for option in unsupported:
         value = str(config.get(option, os.environ.get(f"{prefix}_{option.upper()}", "false")))
         if value.lower() not in ("false", "0", ""):
-            raise OptionError(
-                f"{where}: {option}={config.get(option, value)!r} is not supported for uploads by parts: leave it out"
-            )
+            shown = "…" if "key" in option else repr(config.get(option, value))  # it may be a secret
+            raise OptionError(f"{where}: {option}={shown} is not supported for uploads by parts: leave it out")
     return config
 
 
