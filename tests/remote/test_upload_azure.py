@@ -38,6 +38,7 @@ from zipstream_adapter.errors import (
 )
 from zipstream_adapter.remote import (
     PartsProgress,
+    UploadToken,
     abort_upload,
     compress_parts,
     upload_parts,
@@ -490,6 +491,13 @@ def test_an_upload_that_was_kept_goes_on_after_it_was_given_up(container: Contai
     upload_parts(container.store(), container.path, LAYOUT, pool, resume=token)
     assert container.read() == b"".join(LAYOUT.iter_range())
     assert max(container.taken().values()) == 1
+
+
+def test_a_token_of_another_store_is_refused(container: Container, pool: ThreadPoolExecutor) -> None:
+    token = UploadToken(container.path, "an id of S3", PART, LAYOUT.size, LAYOUT.etag)
+    with pytest.raises(OptionError, match="the upload 'an id of S3' is of another kind of store"):
+        upload_parts(container.store(), container.path, LAYOUT, pool, resume=token)
+    assert container.relay.asked == []
 
 
 def test_workers_compress_and_send(container: Container) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from ...errors import RemoteError, RemoteNotFoundError
+from ...errors import OptionError, RemoteError, RemoteNotFoundError
 from ..azure_client import AzureBlob, SignedBlob
 from .part_body import PartBody, SourceFailed
 
@@ -82,6 +82,8 @@ class AzureBlocks:
         self._blob = AzureBlob(store, path)
         self.where = self._blob.where
         self._id = secrets.token_hex(_ID_CHARS)[:_ID_CHARS] if upload_id is None else upload_id
+        if len(self._id) != _ID_CHARS:
+            raise OptionError(f"{self.where}: the upload {upload_id!r} is of another kind of store")
         self._given_up = threading.Event()
 
     @property
