@@ -105,7 +105,8 @@ def heartbeats(bench: Bench) -> Iterator[Row]:
 
 def lags(bench: Bench) -> Iterator[Row]:
     crowds = (1, 10, 100) if bench.quick else (1, 10, 100, 300, 1000)
-    cases = [("memory", None, bench.noise(5, 1_000_000)), ("aiofiles", None, bench.noise(5, 1_000_000))]
+    noise = bench.noise(5, 1_000_000)
+    cases: list[tuple[str, int | None, list[str]]] = [("memory", None, noise), ("aiofiles", None, noise)]
     cases.append(("memory", 6, [bench.text(512 * KIB)]))
     for reading, level, paths in cases:
         method = "stored, 5 x 1 MB" if level is None else f"deflate {level}, 512 KiB"
