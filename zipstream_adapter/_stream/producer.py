@@ -18,7 +18,7 @@ from .._checks import typed_repr
 from .._concurrency.patience import NOTHING_YET, PATIENCE
 from .._entries.coercion import coerce
 from .._entries.crc_cache import Remembered
-from .._entries.entry import Entry, FileEntry, is_plain
+from .._entries.entry import Entry, FileEntry, is_plain, path_of
 from .._entries.error_notes import name_entry, without_frames
 from .._entries.files.growing import Cut
 from .._entries.files.own_output import Outgoing, identity_of
@@ -171,6 +171,8 @@ class Producer(AboutFiles, Reporting):
         if not self._takes_plain:
             return False
         kind, date, mode = type(item), None, None
+        name: str
+        source: Any
         if kind is tuple and len(item) == 2:
             name, source = item
             is_path = type(source) is _PATH
@@ -179,6 +181,9 @@ class Producer(AboutFiles, Reporting):
         elif kind is Entry and is_plain(item):
             name, source, date, mode = item.name, item.source, item.modified, item.mode
             is_path = type(source) is _PATH
+        elif kind is _PATH or kind is str:
+            source = path_of(item)
+            name, is_path = source.name, source.name not in ("", "..")
         else:
             return False
         try:
@@ -254,11 +259,11 @@ class Producer(AboutFiles, Reporting):
                         return  # a directory that is already in the archive
                     limit = self._writer.limit(entry) if self._fetched is None else 0
                     if limit:
-                        self._fetched = source = PeekedSource(entry, self._sink.chunk_size, self.cuts, self.held.file)
-                        source.limit = limit
-                        peeked: Any = source
+                        source = PeekedSource(entry, limit, self._sink.chunk_size, self.cuts, self.held.file)
+                        self._fetched = peeked = source
+                        may_wait = self.reads_until == math.inf and (not source.is_at_once or self._writer.is_settled)
                         data: Any
-                        if source.is_at_hand:
+                        if source.is_at_hand or may_wait:
                             self.held.source = source
                             data = source.peek(limit, self.is_awaited)
                         elif not source.is_at_once or self._writer.is_settled:
