@@ -36,8 +36,17 @@ class FetchedSource:
 
     task: asyncio.Task[None]
 
-    in_memory = False
-    is_at_once = False
+    in_memory = is_at_once = False
+    size: int | None = None
+    facts: FileFacts | None = None
+    cut: Cut | None = None
+    _source: AsyncSource | None = None
+    _opened = _closing = _is_whole = False
+    _error: Exception | None = None
+    _waiting: asyncio.Future[None] | None = None  # the consumer waits for a chunk, or the task for demand
+    _wanted = False  # whether the consumer waits for a chunk
+    _has_told = False  # whether the consumer was told that no data is available yet
+    _held = 0
 
     def __init__(
         self, entry: Entry, read_size: int, threads: StepThreads, ahead: int = AHEAD, *, cuts: bool, on_loop: bool
@@ -46,21 +55,11 @@ class FetchedSource:
         self.item = entry
         self._on_loop = on_loop
         self._cuts = cuts
-        self.cut: Cut | None = None
         self._ahead = ahead  # bytes to read ahead of demand
-        self._wanted = False  # whether the consumer waits for a chunk
-        self._has_told = False  # whether the consumer was told that no data is available yet
-        self._source: AsyncSource | None = None
-        self.size: int | None = None
-        self.facts: FileFacts | None = None
         self._read_size = read_size
         self._threads = threads
         threads.sources[self] = entry.name
-        self._opened = self._closing = self._is_whole = False
         self._chunks: deque[bytes] = deque()
-        self._held = 0
-        self._error: Exception | None = None
-        self._waiting: asyncio.Future[None] | None = None  # the consumer waits for a chunk, or the task for demand
 
     async def fetch(self) -> None:
         """Open, read and close the source."""

@@ -64,7 +64,7 @@ class Placed(NamedTuple):
     """A request to run.
 
     Attributes:
-        function: returns the answer; on the loop, maybe an awaitable of it; in a task, the source to fetch.
+        function: returns the answer; on the loop, maybe an awaitable of it; in a task, the source to read.
         closing: whether it must run, even after a cancellation.
         waits_for: name of the entry whose source is waited for; "" for the entries; None: no waiting. Pending bytes are
             handed over meanwhile.
