@@ -36,7 +36,7 @@ from tests.support.loops import LOOPS, module, own_pool, run
 from tests.support.strategies import noise
 from tests.support.sweeps import pairwise
 from zipstream_adapter import Entry, EntryTypeError, PoisonedError, async_stream_zip, stream_zip
-from zipstream_adapter._concurrency import turns
+from zipstream_adapter._stream import async_driver
 
 DATE = 1_000_000_000
 Factory = Callable[[], asyncio.AbstractEventLoop]
@@ -425,7 +425,7 @@ class FileOf:
 def test_small_sources_that_come_at_once_share_a_task(
     factory: Factory, make: Callable[[bytes], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "_TURN_S", 60)
+    monkeypatch.setattr(async_driver, "_SHARED", 60)
 
     async def main() -> None:
         made: list[Any] = []

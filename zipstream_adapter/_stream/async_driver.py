@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextvars import Context, copy_context
 from enum import Enum
 from functools import partial
+from operator import is_
 from typing import Any, NamedTuple
 
 from .._concurrency.cancellation import called
@@ -48,6 +49,8 @@ from .requests import (
 
 # Seconds of steps on a thread after which their chunks are handed over.
 _TURN = 0.005
+# Seconds after which sources no longer share a task: as long as a turn on the event loop.
+_SHARED = 0.0005
 
 
 class Place(Enum):
@@ -262,7 +265,7 @@ class AsyncDriver:
                 elif out.place is Place.LOOP:
                     resume = await _answered_on_loop(steps, out)
                 elif out.place is Place.TASK:
-                    sources = _Sources(out, lambda answer: self._made(partial(steps.send, answer)), turn)
+                    sources = _Sources(out, lambda answer: self._made(partial(steps.send, answer)))
                     stop = await sources.run()
                     made.extend(sources.made)
                     resume = partial(steps.send, (sources.current, NOTHING_YET)) if not made else resume
@@ -402,18 +405,18 @@ _TABLE: dict[type, Callable[[AsyncDriver, Any], Placed]] = {
 class _Sources:
     """A task that reads asynchronous sources, one after another, and runs the steps between them.
 
-    It goes on to the next source if the data of the one before came at once, all of it, and if that source left no
-    trace in the task. So a small member does not need a task, and an iteration of the event loop, of its own.
+    For `_SHARED` seconds, it goes on to the next source if the data of the one before came at once, all of it, and if
+    that source left no trace in the task. So a small member does not need a task, and an iteration of the event loop,
+    of its own.
 
     Attributes:
         current: the source that must be waited for, or has failed; the steps wait for it, too. None if there is none.
         made: the last output of the steps, if there is no such source.
     """
 
-    def __init__(self, request: Placed, resume: Callable[[Any], Any], turn: Turn) -> None:
-        """resume: sends an answer into the steps and returns their next output. turn: the stream's."""
+    def __init__(self, request: Placed, resume: Callable[[Any], Any]) -> None:
+        """resume: sends an answer into the steps and returns their next output."""
         self._resume = resume
-        self._turn = turn
         self._is_left = False  # whether the task ends with the current source
         self.made: list[Any] = []
         self.current: FetchedSource | None = request.function()
@@ -438,7 +441,7 @@ class _Sources:
         return stop
 
     async def _read(self) -> None:
-        task, variables = asyncio.current_task(), copy_context()
+        task, variables, until = asyncio.current_task(), copy_context(), time.monotonic() + _SHARED
         assert task is not None
         while (source := self.current) is not None:
             source.task = task
@@ -448,16 +451,16 @@ class _Sources:
             self.current = None
             out = self._resume((source, data))
             is_next = type(out) is Placed and out.place is Place.TASK
-            if is_next and not self._turn.is_over() and not task.cancelling() and _is_current(variables):
+            if is_next and time.monotonic() < until and not task.cancelling() and _are_current(variables):
                 self.current = out.function()
             else:
                 self.made.append(out)
 
 
-def _is_current(variables: Context) -> bool:
-    """Whether the running task has the same context variables, and the same objects in them."""
+def _are_current(variables: Context) -> bool:
+    """Whether the running task has these context variables, and these objects in them."""
     now = copy_context()
-    return len(now) == len(variables) and all(now.get(each, now) is value for each, value in variables.items())
+    return len(now) == len(variables) and all(map(is_, (*now, *now.values()), (*variables, *variables.values())))
 
 
 class _Ended(NamedTuple):
