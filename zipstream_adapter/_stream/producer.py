@@ -154,7 +154,7 @@ class Producer(AboutFiles, Reporting):
                             continue
                         self._fetched = item if hasattr(item, "in_memory") else None
                         yield from self._add(item, position)
-                    if sink.has_chunks or time.monotonic() - self._asked >= PATIENCE:
+                    if sink.ready or time.monotonic() - self._asked >= PATIENCE:
                         yield from self._settle_if_late()
                     position += 1
         except GeneratorExit:
@@ -404,7 +404,7 @@ class Producer(AboutFiles, Reporting):
                     if effort(len(piece)) > SMALL_EFFORT:
                         yield WORK
                     member.add(piece)
-                    if sink.has_chunks or self._is_late():
+                    if sink.ready or self._is_late():
                         yield from self._ready()
                 if reports:
                     yield from self._report(member.size)

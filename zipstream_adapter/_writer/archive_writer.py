@@ -105,7 +105,7 @@ class ArchiveWriter:
         resolved = self.names.resolve(name, takes=True)
         if resolved is not None:
             if code is None:
-                batch.store(resolved.encode(), data, self._crc32(data, 0), key)
+                batch.write(resolved.encode(), size, self._crc32(data, 0), key, ZIP_STORED, data, size)
             else:
                 batch.code(resolved.encode(), data, self._crc32(data, 0), key, code)
         return True
