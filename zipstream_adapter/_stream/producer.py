@@ -87,7 +87,7 @@ class Producer(AboutFiles, Reporting):
         grown: the entries so far whose file grew while it was read.
         is_whole: whether all of the archive was handed over.
         reads_until: time (`time.monotonic`) until which the steps may read files themselves, as they run on a thread
-            that may wait. Small files are then read without a request, which would take longer.
+            that may wait; without an end, also other sources. A request would take longer than reading little data.
     """
 
     def __init__(self, entries: Any, options: Options) -> None:
@@ -261,15 +261,14 @@ class Producer(AboutFiles, Reporting):
                     if limit:
                         source = PeekedSource(entry, limit, self._sink.chunk_size, self.cuts, self.held.file)
                         self._fetched = peeked = source
-                        may_wait = self.reads_until == math.inf and (not source.is_at_once or self._writer.is_settled)
                         data: Any
-                        if source.is_at_hand or may_wait:
+                        if source.is_at_once and not self._writer.is_settled:
+                            peeked, data = yield PeekAtOnce(source)
+                        elif source.is_at_hand or self.reads_until == math.inf:
                             self.held.source = source
                             data = source.peek(limit, self.is_awaited)
-                        elif not source.is_at_once or self._writer.is_settled:
-                            peeked, data = yield source
                         else:
-                            peeked, data = yield PeekAtOnce(source)
+                            peeked, data = yield source
                         if data is NOTHING_YET:
                             self._fetched = peeked
                             yield from self._hand_over_pending()  # they do not wait for this source
