@@ -73,7 +73,7 @@ class FetchedSource:
                     return
                 given = (data,)
             head = given[0] if given else self.item.source
-            if is_file(head) or (type(head) is AsyncGeneratorType and not is_finished(head)):
+            if (type(head) is AsyncGeneratorType and not is_finished(head)) or is_file(head):
                 rest = await self._read_head(head)
                 if rest is None:
                     self._is_whole = True
