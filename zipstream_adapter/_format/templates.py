@@ -13,6 +13,7 @@ from .records import (
     DESCRIPTOR_FLAG,
     LIMIT32,
     LOCAL_REST,
+    LOCAL_START,
     central_header,
     completed_local,
     dos_date_time,
@@ -31,60 +32,59 @@ class HeaderTemplate:
         info: the common fields, including bit 3. Its name is ignored; its CRC-32, sizes and offset are set to 0.
     """
 
-    _CENTRAL_REST = struct.Struct("<3L5H2L")
-
     def __init__(self, info: ZipInfo, *, zip64: bool) -> None:
         info.CRC = info.compress_size = info.file_size = info.header_offset = 0
         self._start, self._extra = local_start(info, zip64=zip64)
         self._zip64, self._has_descriptor = zip64, bool(info.flag_bits & DESCRIPTOR_FLAG)
-        # Everything up to the date is the same for all members (4.3.12).
-        central_size = CENTRAL_HEADER_SIZE - self._CENTRAL_REST.size
-        self._central = central_header(info)[:central_size]
+        self._is_plain = not self._has_descriptor and not zip64
+        central = central_header(info)
+        # Everything up to the date is the same for all members: two bytes more than in the local file header (4.3.12).
+        at = LOCAL_START.size + 2
+        self._central = central[:at]
+        # Size of the comment, disk number, attributes.
+        self._rest = central[at + LOCAL_REST.size : CENTRAL_HEADER_SIZE - 4]
         info.header_offset = LIMIT32
-        self._central_zip64 = central_header(info)[:central_size]  # with a higher version needed
+        self._central_zip64 = central_header(info)[:at]  # with a higher version needed
         info.header_offset = 0
-        self._internal, self._external = info.internal_attr, info.external_attr
         self._comment = info.comment
 
     def dated(self, date_time: tuple[int, ...], extra: bytes) -> HeaderTemplate:
         """Return a template of members that differ in their date, and so in their `extra` fields, without zip64."""
         date = _DATE.pack(*dos_date_time(date_time))
         other = object.__new__(type(self))  # attribute by attribute: copying them at once makes each access slower
+        other._rest, other._comment = self._rest, self._comment
+        other._has_descriptor, other._is_plain, other._zip64 = self._has_descriptor, self._is_plain, self._zip64
         other._start, other._central = self._start[:-4] + date, self._central[:-4] + date
-        other._central_zip64 = self._central_zip64[:-4] + date
-        other._internal, other._external = self._internal, self._external
-        other._extra, other._comment = extra, self._comment
-        other._zip64, other._has_descriptor = self._zip64, self._has_descriptor
+        other._central_zip64, other._extra = self._central_zip64[:-4] + date, extra
         return other
 
-    def header(self, name: bytes, crc: int, compressed: int, size: int) -> bytes:
-        """Pack the local file header, like `records.local_header`."""
-        if self._has_descriptor:
-            crc = compressed = size = 0
-        start, extra = self._start, self._extra
-        if self._zip64:
-            return completed_local(start, extra, True, name, crc, compressed, size)
-        # The same without a call: an archive may have a million small members.
-        return start + LOCAL_REST.pack(crc, compressed, size, len(name), len(extra)) + name + extra
-
     def records(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> tuple[bytes, bytes, bytes]:
-        """Return (`header`, `descriptor`, `central_header`) of a member at `offset`."""
-        header = self.header(name, crc, compressed, size)
-        descriptor = self.descriptor(crc, compressed, size) if self._has_descriptor else b""
-        return header, descriptor, self.central_header(name, crc, compressed, size, offset)
+        """Return the local file header, the data descriptor, and the central directory header of a member at `offset`.
 
-    def descriptor(self, crc: int, compressed: int, size: int) -> bytes:
-        """Pack the data descriptor, like `records.data_descriptor`. Empty if the members have none."""
-        layout = _DESCRIPTOR64 if self._zip64 else _DESCRIPTOR
-        return layout.pack(b"PK\7\x08", crc, compressed, size) if self._has_descriptor else b""
+        They are those of `records.py`. The descriptor is empty if the members have none.
+        """
+        # CRC-32, sizes, and sizes of name and extra fields follow the date in both headers (4.3.7, 4.3.12).
+        sizes = LOCAL_REST.pack(crc, compressed, size, len(name), len(self._extra))
+        named = name + self._extra
+        if self._is_plain:
+            header, descriptor = self._start + sizes + named, b""  # as by `completed_local`: both headers share these
+        else:
+            header, descriptor = self._local_records(name, crc, compressed, size)
+        if offset < LIMIT32:
+            parts = self._central, sizes, self._rest, offset.to_bytes(4, "little"), named, self._comment
+            return header, descriptor, b"".join(parts)
+        return header, descriptor, self._zip64_central_header(name, crc, compressed, size, offset)
 
-    def central_header(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> bytes:
-        """Pack the central directory header of a member at `offset`, like `records.central_header`."""
-        extra, start = self._extra, self._central
-        if offset >= LIMIT32:
-            extra, start = _ZIP64_OFFSET.pack(1, 8, offset) + extra, self._central_zip64
-            offset = LIMIT32
-        rest = self._CENTRAL_REST.pack(
-            crc, compressed, size, len(name), len(extra), len(self._comment), 0, self._internal, self._external, offset
-        )
-        return start + rest + name + extra + self._comment
+    def _local_records(self, name: bytes, crc: int, compressed: int, size: int) -> tuple[bytes, bytes]:
+        """Return the local file header and the descriptor of a member that has one, or a zip64 header."""
+        descriptor = b""
+        if self._has_descriptor:
+            layout = _DESCRIPTOR64 if self._zip64 else _DESCRIPTOR
+            descriptor = layout.pack(b"PK\7\x08", crc, compressed, size)
+            crc = compressed = size = 0
+        return completed_local(self._start, self._extra, self._zip64, name, crc, compressed, size), descriptor
+
+    def _zip64_central_header(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> bytes:
+        extra = _ZIP64_OFFSET.pack(1, 8, offset) + self._extra
+        sizes = LOCAL_REST.pack(crc, compressed, size, len(name), len(extra))
+        return self._central_zip64 + sizes + self._rest + b"\xff\xff\xff\xff" + name + extra + self._comment

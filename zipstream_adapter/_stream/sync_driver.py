@@ -46,9 +46,9 @@ def _answers(producer: Producer) -> dict[type, Callable[[Any], Any]]:
     held, chunk_size, cuts = producer.held, producer.archive.sink.chunk_size, producer.cuts
     prefetch, on_progress, is_awaited = producer.options.prefetch, producer.options.on_progress, producer.is_awaited
 
-    def peek(source: requests.Peek) -> Any:
-        held.source = source
-        return source, source.peek(source.limit, is_awaited)
+    def peek(request: requests.PeekOn) -> Any:
+        held.source = source = request.source
+        return source, source.peek(request.limit, is_awaited)
 
     def report(request: requests.Report) -> None:
         assert on_progress is not None
@@ -60,9 +60,8 @@ def _answers(producer: Producer) -> dict[type, Callable[[Any], Any]]:
         requests.CloseItems: lambda _: held.let_go_of_items(),
         requests.Open: lambda request: OpenSource(request.entry, chunk_size, cuts=cuts, closing=held.new_source()),
         requests.Take: lambda request: request.source.open(),
-        requests.Peek: peek,
         requests.PeekAtOnce: lambda request: (request.source, NOTHING_YET),
-        requests.PeekOn: lambda request: peek(request.source),
+        requests.PeekOn: peek,
         requests.Read: lambda request: (request.source, False),
         requests.Close: lambda request: request.source.close(),
         requests.Call: lambda request: request.function(),
