@@ -82,8 +82,10 @@ class AsyncZipStream(StreamBase):
         entries: Iterable[AsyncEntryLike] | AsyncIterable[AsyncEntryLike],
         **options: Unpack[AsyncStreamOptions],
     ) -> None:
+        self._fill(entries, Options.given_to("AsyncZipStream", options, AsyncStreamOptions))
+
+    def _fill(self, entries: Any, checked: Options) -> None:
         self._threads = threads = StepThreads()
-        checked = Options.given_to("AsyncZipStream", options)
         producer = Producer(entries if isinstance(entries, AsyncIterable) else check_entries(entries), checked)
         super().__init__(entries, checked, producer)
         # Holds no reference to this object, so that a dropped stream is collected, and closed, at once.
@@ -210,3 +212,10 @@ class AsyncZipStream(StreamBase):
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def async_stream_with(entries: Any, **options: Any) -> AsyncZipStream:
+    """Return a stream with any option of `Options`: also those that are for modules of this package only."""
+    stream = AsyncZipStream.__new__(AsyncZipStream)
+    stream._fill(entries, Options.given_to("AsyncZipStream", options))
+    return stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .._checks import size_to_take
 from .._compression.engines import Engine
@@ -174,7 +174,9 @@ class ZipStream(StreamBase):
 
     @spelled_out(StreamOptions)
     def __init__(self, entries: Iterable[EntryLike], **options: Unpack[StreamOptions]) -> None:
-        checked = Options.given_to("ZipStream", options)
+        self._fill(entries, Options.given_to("ZipStream", options, StreamOptions))
+
+    def _fill(self, entries: Iterable[Any], checked: Options) -> None:
         producer = Producer(check_entries(entries), checked)
         super().__init__(entries, checked, producer)
         self._chunks = cast("GeneratorType[bytes, None, None]", sync_driver.run(producer))
@@ -328,3 +330,10 @@ class ZipStream(StreamBase):
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def stream_with(entries: Iterable[Any], **options: Any) -> ZipStream:
+    """Return a stream with any option of `Options`: also those that are for modules of this package only."""
+    stream = ZipStream.__new__(ZipStream)
+    stream._fill(entries, Options.given_to("ZipStream", options))
+    return stream

@@ -125,7 +125,13 @@ class Options(NamedTuple):
         Raises: TypeError for an option that it does not take; and as `checked`.
         """
         hide_in(options)
-        check_names(callee, options, kind.__optional_keys__ if kind else _NAMES)
+        known = kind.__optional_keys__ if kind else _NAMES
+        if lacking := [name for name in options if name in _STREAM_NAMES - known]:
+            raise TypeError(
+                f"{callee}() got an unexpected keyword argument {lacking[0]!r}, which is an option of streams: in a "
+                "web view, leave out ranges=True or this option"
+            )
+        check_names(callee, options, known)
         return cls(**options).checked()
 
     def checked(self) -> Options:
@@ -216,6 +222,7 @@ class Options(NamedTuple):
 
 
 _NAMES = frozenset(Options._fields)
+_STREAM_NAMES = StreamOptions.__optional_keys__
 
 
 def spelled_out(kind: Any) -> Callable[[F], F]:
