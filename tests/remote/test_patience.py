@@ -41,7 +41,7 @@ from zipstream_adapter.errors import (
     RemoteTimeoutError,
     StreamClosedError,
 )
-from zipstream_adapter.remote import http_client, member_stream, open_remote, open_remote_async, upload_parts
+from zipstream_adapter.remote import http_client, member_stream, open_remote, open_remote_async, upload_parts, waiting
 from zipstream_adapter.remote.background import background
 from zipstream_adapter.remote.waiting import retry_after_of, seconds_of
 
@@ -135,6 +135,29 @@ def test_refused_connections_are_waited_out() -> None:
         assert archive.read("1.bin") == MEMBERS["1.bin"]
     later.join()
     server.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "s3"])
+def test_a_server_that_is_not_there_is_named_while_it_is_waited_for(
+    scheme: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting, "_QUIET_S", 0)
+    server = RawServer(DATA, None, None, listens=False)
+    store = {
+        "endpoint": server.url.rpartition("/")[0],
+        "allow_http": True,
+        "region": "us-east-1",
+        "skip_signature": True,
+    }
+    url, options = (server.url, {}) if scheme == "http" else ("s3://bucket/a.zip", store)
+    with pytest.raises(RemoteConnectionError, match="could not be reached"):
+        open_remote(url, patience=1, **options)  # type: ignore[arg-type]
+    server.close()
+    (record,) = caplog.records  # one, however often it was tried
+    assert record.name == "zipstream_adapter.remote.waiting"
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{url!r}: the server could not be reached")
+    assert record.getMessage().endswith("trying again for up to 1 s (patience)")
 
 
 @pytest.mark.parametrize(
