@@ -17,7 +17,7 @@ import pytest
 
 from tests.support import oracles
 from tests.support.strategies import Watched, noise, words
-from zipstream_adapter import Entry, Zip64RequiredError, async_stream_zip, stream_zip
+from zipstream_adapter import Entry, OptionError, Zip64RequiredError, async_stream_zip, stream_zip
 
 # When bytes leave.
 
@@ -286,3 +286,11 @@ def test_a_stream_has_no_copy(make: Any, duplicate: Callable[[Any], Any]) -> Non
     """Each of two would give a part of the archive."""
     with pytest.raises(TypeError, match=r"^a (Async)?ZipStream cannot be copied or pickled, as its "):
         duplicate(make([("a", b"data")]))
+
+
+@pytest.mark.parametrize("name", ["on_error", "on_progress"])
+def test_a_coroutine_function_is_no_callback_of_a_plain_stream(name: str) -> None:
+    async def callback(*_: Any) -> None: ...
+
+    with pytest.raises(OptionError, match=rf"^{name}=.*: nobody would await it: .* or use async_stream_zip"):
+        stream_zip([], **{name: callback})  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from .._concurrency.offload import StepThreads, closed_or_left, on_thread
 from .._entries.inspection import check_entries
 from .._entries.one_pass import refuse_begun
 from .._writer.options import AsyncStreamOptions, Options, spelled_out
-from ..errors import StreamStateError
+from ..errors import PoisonedError, StreamStateError
 from .async_driver import AsyncDriver
 from .base import StreamBase
 from .producer import Producer
@@ -137,6 +137,11 @@ class AsyncZipStream(StreamBase):
             try:
                 chunk: bytes = await outlasting(self._chunks.__anext__(), self._threads)
             except StopAsyncIteration:
+                # An event loop that ends closes its generators: they end then, too.
+                if not self._producer.is_whole:
+                    raise PoisonedError(
+                        "this stream ended with the event loop that it was read in, and its archive is incomplete"
+                    ) from None
                 chunk = b""
             self._over = not chunk
             self._taken += len(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Iterable
 from types import TracebackType
@@ -19,7 +20,7 @@ from .._writer.lookahead import DEFAULT_LOOKAHEAD
 from .._writer.options import Options, StreamOptions, spelled_out
 from .._writer.progress import OnError, OnProgress
 from .._writer.sink import DEFAULT_CHUNK_SIZE
-from ..errors import PoisonedError, StreamStateError
+from ..errors import OptionError, PoisonedError, StreamStateError
 from . import sync_driver
 from .base import StreamBase
 from .producer import Producer
@@ -177,6 +178,11 @@ class ZipStream(StreamBase):
         self._fill(entries, Options.given_to("ZipStream", options, StreamOptions))
 
     def _fill(self, entries: Iterable[Any], checked: Options) -> None:
+        for name in ("on_error", "on_progress"):
+            if inspect.iscoroutinefunction(callback := getattr(checked, name)):
+                raise OptionError(
+                    f"{name}={callback!r}: nobody would await it: give a function, or use async_stream_zip"
+                )
         producer = Producer(check_entries(entries), checked)
         super().__init__(entries, checked, producer)
         self._chunks = cast("GeneratorType[bytes, None, None]", sync_driver.run(producer))
