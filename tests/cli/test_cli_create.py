@@ -328,3 +328,18 @@ def test_a_password_is_not_read_from_a_closed_standard_input(place: Path) -> Non
     done = subprocess.run(command, capture_output=True, cwd=place, timeout=200, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(b"zipstream-adapter: --password-file -: standard input is closed")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize("gone", [False, True], ids=["full", "gone"])
+def test_messages_that_nobody_gets_do_not_stop_the_work(place: Path, gone: bool) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "wb") as full:
+        for options, status in {("-v",): 0, ("-x", "nothing"): 0, ("missing", "--ignore-errors"): 1}.items():
+            command = [*MODULE, "tree", *options, "-o", "out.zip"]
+            done = subprocess.run(command, stderr=writer if gone else full, cwd=place, timeout=200, check=False)
+            assert done.returncode == status
+            assert members((place / "out.zip").read_bytes()) == tree(*FILES)
+            (place / "out.zip").unlink()
+    os.close(writer)

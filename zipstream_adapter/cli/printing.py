@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TextIO
 
 
 def print_text(text: str) -> int:
@@ -12,14 +13,21 @@ def print_text(text: str) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as exc:
-        # Otherwise Python would write the buffered text again at exit, and fail again.
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        to_nowhere(sys.stdout)
         return 141 if isinstance(exc, BrokenPipeError) else _failed(f"standard output: {exc.strerror}")
     return 0
 
 
+def to_nowhere(file: TextIO) -> None:
+    """Drop what `file` has and gets: otherwise Python would write its buffer again at exit, and fail again."""
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), file.fileno())
+
+
 def _failed(text: str) -> int:
     if sys.stderr is not None:
-        sys.stderr.write(f"zipstream-adapter: {text}\n")
+        try:
+            sys.stderr.write(f"zipstream-adapter: {text}\n")
+        except OSError:
+            to_nowhere(sys.stderr)
     return 1
