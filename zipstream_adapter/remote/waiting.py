@@ -83,6 +83,8 @@ class Waiting(NamedTuple):
 
 WAITING = Waiting()
 _log = logging.getLogger(__name__)
+# Messages of EAI_NONAME and EAI_NODATA (Linux, macOS).
+_UNKNOWN_HOST = ("Name or service not known", "nodename nor servname", "No address associated with hostname")
 # Seconds of failures after which a warning is logged: a mistyped address would else look like a program that hangs.
 _QUIET_S = 3.0
 
@@ -137,6 +139,11 @@ class Tries:
             self._is_told = True
             _log.warning("%s: trying again for up to %.0f s (patience)", error(often), self._until - now)
         return pause
+
+
+def is_unknown_host(error: Exception) -> bool:
+    """Whether the host's name does not exist. Asking again seldom helps; a resolver that is out of order says so."""
+    return any(text in str(error) for text in _UNKNOWN_HOST)
 
 
 def retry_after_of(value: str | None) -> float | None:
