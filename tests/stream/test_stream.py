@@ -294,3 +294,9 @@ def test_a_coroutine_function_is_no_callback_of_a_plain_stream(name: str) -> Non
 
     with pytest.raises(OptionError, match=rf"^{name}=.*: nobody would await it: .* or use async_stream_zip"):
         stream_zip([], **{name: callback})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["no", None, 2])
+def test_a_switch_is_true_or_false(value: Any) -> None:
+    with pytest.raises(OptionError, match=r"^extended_timestamps=.*: give True or False"):
+        stream_zip([], extended_timestamps=value)

@@ -153,6 +153,8 @@ class Options(NamedTuple):
             check_seekable_coding(numbers["seekable"], number, self.level, is_encrypted=encrypted)
         check_archive_comment(self.comment)
         check_choice("grown", self.grown, GROWN_POLICIES)
+        if self.extended_timestamps not in (True, False):
+            raise OptionError(f"extended_timestamps={self.extended_timestamps!r}: give True or False")
         if not isinstance(self.checksums, ChecksumCache | None):
             raise OptionError(f"checksums={self.checksums!r}: give a ChecksumCache, or None")
         for name in ("on_error", "on_progress"):
