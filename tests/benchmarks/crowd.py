@@ -103,6 +103,28 @@ def heartbeats(bench: Bench) -> Iterator[Row]:
         yield what, who + note, f"{late}; {found['seconds']:.2f} s"
 
 
+def lags(bench: Bench) -> Iterator[Row]:
+    crowds = (1, 10, 100) if bench.quick else (1, 10, 100, 300, 1000)
+    noise = bench.noise(5, 1_000_000)
+    cases: list[tuple[str, int | None, list[str]]] = [("memory", None, noise), ("aiofiles", None, noise)]
+    cases.append(("memory", 6, [bench.text(512 * KIB)]))
+    for reading, level, paths in cases:
+        method = "stored, 5 x 1 MB" if level is None else f"deflate {level}, 512 KiB"
+        for streams in crowds:
+            for who in ("ours", "stream-zip", "zipFly64"):
+                limit = LIMIT if who == "ours" or reading == "memory" else PEER_LIMIT
+                found = bench.job(who, "lag", limit, paths=paths, streams=streams, reading=reading, level=level)
+                yield f"{streams:,} streams, {method}, async generators ({reading})", who, _said_of_lag(found)
+
+
+def _said_of_lag(found: dict[str, Any] | str) -> str:
+    if isinstance(found, str):
+        return found
+    late = ", ".join(f"{key} {found[key] * 1000:.1f}" for key in ("p50", "p99", "worst") if key in found)
+    rate = found["read"] / found["seconds"] / 1e6
+    return f"late by {late or '?'} ms; {rate:,.0f} MB/s; {found['grown'] / KIB:,.0f} KiB for each stream"
+
+
 def small_chunks(bench: Bench) -> Iterator[Row]:
     count = 20_000
     for who in ("ours", "ours-plain", "stream-zip"):
@@ -147,6 +169,7 @@ def prefetching(bench: Bench) -> Iterator[Row]:
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "downloads": downloads,
     "heartbeats": heartbeats,
+    "lags": lags,
     "small-chunks": small_chunks,
     "throughput": throughput,
     "prefetching": prefetching,

@@ -27,7 +27,7 @@ from tests.benchmarks.worker import peak, reset_peak
 KIB = 1 << 10
 _DATE = datetime(2024, 1, 2, 3, 4, 6, tzinfo=UTC)
 _SAMPLED = 5  # archives that are kept and read back
-_BEAT = 0.001  # seconds
+_BEAT, _SLOW_BEAT = 0.001, 0.005  # seconds
 
 Figures = dict[str, Any]
 
@@ -53,21 +53,22 @@ class Source:
 def ours(sources: list[Source], level: int | None, **options: Any) -> AsyncIterator[bytes]:
     from zipstream_adapter import async_stream_zip
 
-    return async_stream_zip(_entries(sources, [source.chunks for source in sources]), level=level, **options)
+    return async_stream_zip(_entries(sources, [source.chunks for source in sources], level), **options)
 
 
 def ours_plainly(sources: list[Source], level: int | None, **options: Any) -> Iterator[bytes]:
     """Our facade for code that is not asynchronous."""
     from zipstream_adapter import stream_zip
 
-    return stream_zip(_entries(sources, [source.plain for source in sources]), level=level, **options)
+    return stream_zip(_entries(sources, [source.plain for source in sources], level), **options)
 
 
-def _entries(sources: list[Source], data: list[Any]) -> Iterator[Any]:
+def _entries(sources: list[Source], data: list[Any], level: int | None) -> Iterator[Any]:
     from zipstream_adapter import Entry
 
     for source, given in zip(sources, data, strict=True):
-        yield Entry(source.name, given, compression="deflate" if source.deflate else "stored", modified=_DATE)
+        options: Any = {"compression": "deflate", "level": level} if source.deflate else {"compression": "stored"}
+        yield Entry(source.name, given, modified=_DATE, **options)
 
 
 def stream_zip(sources: list[Source], level: int | None) -> AsyncIterator[bytes]:
@@ -228,6 +229,66 @@ async def heartbeat(who: str, text: str, streams: int, level: int) -> Figures:
     return found | {"seconds": seconds, "beats": len(late)}
 
 
+async def lag(who: str, paths: list[str], streams: int, reading: str, level: int | None) -> Figures:
+    """How late a task comes that wants to run every five milliseconds, while many streams run; and how fast these are.
+
+    Each stream has one member for each of `paths`. Sources are asynchronous generators of 64 KiB, which `reading` says:
+    from "memory", or from files opened by "aiofiles".
+    """
+    sources = [_read_source(Path(path), reading, deflate=level is not None) for path in paths]
+    late: list[float] = []
+
+    async def drain() -> int:
+        size = 0
+        async for chunk in WHO[who](sources, level):
+            size += len(chunk)
+        return size
+
+    async def beat() -> None:
+        while True:
+            due = time.perf_counter() + _SLOW_BEAT
+            await asyncio.sleep(_SLOW_BEAT)
+            late.append(time.perf_counter() - due)
+
+    await drain()  # imports, and the first threads
+    before, begun, beating = reset_peak(), time.perf_counter(), asyncio.create_task(beat())
+    cpu = time.process_time()
+    total = sum(await asyncio.gather(*(drain() for _ in range(streams))))
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    grown = peak() - before
+    beating.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await beating
+    late.sort()
+    found = {"p50": late[len(late) // 2], "p99": late[len(late) * 99 // 100], "worst": late[-1]} if late else {}
+    return (
+        found
+        | {"seconds": seconds, "cpu": cpu, "read": streams * sum(source.size for source in sources)}
+        | {
+            "bytes": total,
+            "beats": len(late),
+            "grown": grown / streams,
+        }
+    )
+
+
+def _read_source(path: Path, reading: str, *, deflate: bool) -> Source:
+    data = path.read_bytes()
+    pieces = [data[at : at + 64 * KIB] for at in range(0, len(data), 64 * KIB)]
+
+    async def from_memory() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    async def from_file() -> AsyncIterator[bytes]:
+        async with aiofiles.open(path, "rb") as file:
+            while chunk := await file.read(64 * KIB):
+                yield chunk
+
+    chunks = from_memory if reading == "memory" else from_file
+    return Source(path.name, chunks, deflate=deflate, size=len(data), crc32=zlib.crc32(data))
+
+
 async def small_chunks(who: str, count: int, size: int, level: int | None, runs: int) -> Figures:
     """Many small chunks, from an asynchronous generator and from a plain one."""
     data = Path(__file__).read_bytes()  # noqa: ASYNC240, nothing else runs yet
@@ -287,6 +348,7 @@ async def latency(who: str, count: int, seconds: float, size: int, prefetch: int
 TASKS: dict[str, Callable[..., Any]] = {
     "downloads": downloads,
     "heartbeat": heartbeat,
+    "lag": lag,
     "small_chunks": small_chunks,
     "files": files,
     "latency": latency,

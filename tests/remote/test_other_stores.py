@@ -1,76 +1,21 @@
-"""Stores and servers that give no suffix ranges, or others than asked for."""
+"""Servers that give no suffix ranges, or others than asked for. (Stores: see test_stores_by_operation.py.)"""
 
 from __future__ import annotations
 
-import importlib
-import os
-import shutil
-import signal
-import socket
-import subprocess
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
 
 import pytest
 
 from tests.support.loops import module
-from tests.support.node_stores import CONTAINER, azurite, s3rver
-from tests.support.oracles import need
+from tests.support.nginx import nginx
 from tests.support.raw_server import RawServer, Request, raw_server
 from tests.support.remote_archives import MIB, archive_of, members_of
-from tests.support.servers import LIFETIME, is_settled, wait_for
 from zipstream_adapter.errors import RangesUnsupportedError, RemoteError
-from zipstream_adapter.remote import member_stream, open_remote, open_remote_async, read_members, upload_zip
+from zipstream_adapter.remote import member_stream, open_remote, open_remote_async, read_members
 
 module("obstore")
 DATA = archive_of((3 * MIB, 300, 70_000))
 MEMBERS = members_of(DATA)
-
-
-@pytest.fixture(scope="module", params=["azurite", "s3rver"])
-def place(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The URL of a bucket, and the options for it."""
-    home = tmp_path_factory.mktemp(request.param)
-    if request.param == "azurite":
-        with azurite(home) as options:
-            yield f"az://{CONTAINER}", options
-    else:
-        with s3rver(home) as options:
-            yield "s3://bucket", options
-
-
-def store_at(place: tuple[str, dict[str, Any]]) -> Any:
-    stores = importlib.import_module("obstore.store")
-    scheme, _, bucket = place[0].partition("://")
-    options = {key: value for key, value in place[1].items() if key != "allow_http"}
-    kind = stores.AzureStore if scheme == "az" else stores.S3Store
-    return kind(bucket, **options, client_options={"allow_http": True})
-
-
-@pytest.mark.parametrize("own_store", [False, True])
-async def test_an_archive_in_a_store_without_right_suffix_ranges(
-    place: tuple[str, dict[str, Any]], own_store: bool
-) -> None:
-    store = store_at(place)
-    importlib.import_module("obstore").put(store, "a/b.zip", DATA)
-    options = {"store": store} if own_store else place[1]
-    url = "a/b.zip" if own_store else f"{place[0]}/a/b.zip"
-    with open_remote(url, **options) as archive:
-        assert {name: archive.read(name) for name in archive.namelist()} == MEMBERS
-    opened = await open_remote_async(url, **options)
-    assert b"".join([chunk async for chunk in member_stream(opened, "0.bin")]) == MEMBERS["0.bin"]
-    opened.close()
-
-
-def test_an_archive_is_uploaded_there(place: tuple[str, dict[str, Any]]) -> None:
-    store = store_at(place)
-    done = upload_zip(store, "new.zip", [("large", bytes(12 * MIB)), ("small", b"data")], part_size=5 * MIB)
-    with open_remote("new.zip", store=store) as archive:
-        assert archive.read("small") == b"data"
-    assert done.size > 12 * MIB
 
 
 def _whole(server: RawServer, request: Request) -> None:
@@ -159,57 +104,25 @@ def test_a_refusal_of_everything_is_the_first_one() -> None:
         open_remote(server.url)
 
 
-_NGINX = """
-daemon off; master_process off; error_log {home}/error.log; pid {home}/nginx.pid;
-events {{ }}
-http {{
-  access_log {home}/access.log;
-  client_body_temp_path {home}/body; fastcgi_temp_path {home}/fastcgi; uwsgi_temp_path {home}/uwsgi;
-  scgi_temp_path {home}/scgi; proxy_temp_path {home}/proxy;
-  limit_req_zone $server_name zone=slow:1m rate=4r/s;
-  gzip on; gzip_types *; gzip_min_length 0;
-  server {{
-    listen 127.0.0.1:{port}; root {home};
-    location /limited/ {{ alias {home}/; limit_req zone=slow; limit_req_status 429; }}
-    location /whole/ {{ alias {home}/; max_ranges 0; }}
-  }}
-}}
-"""
-
-
 @pytest.fixture(scope="module")
-def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    # Debian has it where users do not look.
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin") or need("nginx")
+def nginx_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("nginx")
     (home / "a.zip").write_bytes(DATA)
-    files = ["-p", str(home), "-c", str(home / "nginx.conf"), "-e", str(home / "error.log")]
-    process: subprocess.Popen[bytes] | None = None
-    while process is None or process.poll() is not None:  # until nobody else takes the port in between
-        assert process is None or "in use" in (home / "error.log").read_text()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        (home / "nginx.conf").write_text(_NGINX.format(home=home, port=port))
-        process = subprocess.Popen(["timeout", str(LIFETIME), program, *files], stderr=subprocess.DEVNULL)
-        wait_for(partial(is_settled, process, port), "nginx")
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+    with nginx(home) as url:
+        yield url
 
 
-async def test_an_archive_behind_nginx(nginx: str) -> None:
-    with open_remote(f"{nginx}/a.zip") as archive:
+async def test_an_archive_behind_nginx(nginx_url: str) -> None:
+    with open_remote(f"{nginx_url}/a.zip") as archive:
         assert {name: archive.read(name) for name in archive.namelist()} == MEMBERS
     with pytest.raises(RangesUnsupportedError, match="ignores Range"):
-        open_remote(f"{nginx}/whole/a.zip")
+        open_remote(f"{nginx_url}/whole/a.zip")
 
 
-async def test_requests_that_nginx_refuses_for_now(nginx: str) -> None:
+async def test_requests_that_nginx_refuses_for_now(nginx_url: str) -> None:
     """4 requests a second are allowed, without a reserve."""
-    with open_remote(f"{nginx}/limited/a.zip", window=1) as archive:
+    with open_remote(f"{nginx_url}/limited/a.zip", window=1) as archive:
         assert list(read_members(archive, list(MEMBERS), max_concurrency=4)) == list(MEMBERS.items())
-    opened = await open_remote_async(f"{nginx}/limited/a.zip")
+    opened = await open_remote_async(f"{nginx_url}/limited/a.zip")
     assert b"".join([chunk async for chunk in member_stream(opened, "0.bin")]) == MEMBERS["0.bin"]
     opened.close()

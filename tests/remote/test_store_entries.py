@@ -29,6 +29,7 @@ from zipstream_adapter import (
     async_stream_zip,
     stream_zip,
 )
+from zipstream_adapter.remote.object_source import source_and_options
 from zipstream_adapter.remote.walk import walk_store
 
 obstore = need_obstore()
@@ -352,6 +353,17 @@ def test_other_stores(kind: str, tmp_path: Path) -> None:
     obstore.put(store, "b/c.bin", bytes(len(DATA)))
     with pytest.raises(SourceChangedError):
         b"".join(stream_zip([entry]))
+
+
+def test_azure_lists_etags_without_quotes() -> None:
+    store = obstore.store.AzureStore("container", account_name="account", account_key="AAAA")
+    meta = {"path": "a", "size": 1, "last_modified": datetime(2026, 1, 2, tzinfo=UTC)}
+    for etag in ("0x8D", '"0x8D"'):
+        source, _ = source_and_options(store, {**meta, "e_tag": etag}, {})
+        assert source.etag == '"0x8D"'
+    assert source_and_options(store, {**meta, "e_tag": None}, {})[0].etag is None
+    local = obstore.store.MemoryStore()
+    assert source_and_options(local, {**meta, "e_tag": "0"}, {})[0].etag == "0"
 
 
 def test_what_is_no_store_or_no_key_is_refused() -> None:

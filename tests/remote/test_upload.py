@@ -27,6 +27,7 @@ from zipstream_adapter import (
     ZipLayout,
     stream_zip,
 )
+from zipstream_adapter.remote.uploading.limits import S3_LIMITS
 from zipstream_adapter.remote.uploading.upload import Uploaded, part_size_for, upload_zip
 
 obstore = need_obstore()
@@ -265,7 +266,7 @@ def test_ten_thousand_parts_are_enough(given: int | None, known: int | None, bou
 def test_an_archive_that_does_not_fit_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LimitError, match=r"10000 parts of 5242880 bytes, 52428800000 in all: it has 52428800001 bytes"):
         part_size_for(PART, PART * 10_000 + 1, None, "a.zip")
-    monkeypatch.setattr("zipstream_adapter.remote.uploading.upload.MAX_PARTS", 3)
+    monkeypatch.setattr("zipstream_adapter.remote.uploading.limits.S3_LIMITS", S3_LIMITS._replace(parts=3))
     with pytest.raises(LimitError, match="Give a larger part_size"):
         upload_zip(bucket.store(), "a.zip", iter(large()), part_size=PART)
     assert (bucket.unfinished(), bucket.objects()) == ([], {})

@@ -24,6 +24,7 @@ from zipstream_adapter import (
     ZipLayout,
     stream_zip,
 )
+from zipstream_adapter.remote.uploading.limits import S3_LIMITS
 from zipstream_adapter.remote.uploading.upload_async import upload_zip_async
 
 obstore = need_obstore()
@@ -231,7 +232,7 @@ async def test_the_loop_goes_on_meanwhile(bucket: Bucket) -> None:
 
 
 async def test_too_many_parts(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zipstream_adapter.remote.uploading.upload.MAX_PARTS", 2)
+    monkeypatch.setattr("zipstream_adapter.remote.uploading.limits.S3_LIMITS", S3_LIMITS._replace(parts=2))
     with pytest.raises(LimitError, match="Give a larger part_size"):
         await upload_zip_async(bucket.store(), "a.zip", [Source().entry()], part_size=PART)
     assert (bucket.unfinished(), bucket.objects()) == ([], {})

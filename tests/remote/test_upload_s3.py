@@ -27,7 +27,8 @@ from zipstream_adapter import (
 )
 from zipstream_adapter.remote import s3_client
 from zipstream_adapter.remote.s3_client import URL_LIFETIME, S3Object, client_of, stored_crc32
-from zipstream_adapter.remote.uploading.s3_multipart import Multipart, put_part
+from zipstream_adapter.remote.uploading.multipart import open_multipart
+from zipstream_adapter.remote.uploading.s3_multipart import S3Multipart
 
 obstore = need_obstore()
 
@@ -68,12 +69,12 @@ def test_obstore_signs_the_same(options: dict[str, Any], path: str, token: str |
 
 def test_the_signature_of_a_part_is_that_of_the_part(bucket: Bucket) -> None:
     """A worker's URL names upload and part, is valid for 12 hours, and comes without the secret."""
-    upload = Multipart(bucket.store(), "a.zip")
+    upload = S3Multipart(bucket.store(), "a.zip")
     target = upload.target(7)
     asked = dict(parse_qsl(urlsplit(target.url).query))
     assert (asked["partNumber"], asked["X-Amz-Expires"], asked["X-Amz-SignedHeaders"]) == ("7", "43200", "host")
     assert (target.settings.key, target.settings.secret, target.settings.token) == (None, None, None)
-    put_part(target, b"data")
+    target.put(b"data")
     sent = dict(parse_qsl(bucket.asked[-1][2]))
     assert sent == asked
     assert "HTTP_AUTHORIZATION" not in bucket.headers[-1]
@@ -94,7 +95,7 @@ def test_nothing_is_taken_from_the_files_of_other_tools(
     bucket.rules.append(refuse(503, "PUT", "partNumber"))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     with pytest.raises(RemoteError, match="503"):
-        put_part(Multipart(bucket.store(), "other settings.zip").target(1), b"data")
+        S3Multipart(bucket.store(), "other settings.zip").target(1).put(b"data")
     assert bucket.parts_asked() == [1, 1, 1]
 
 
@@ -102,7 +103,7 @@ def test_a_client_is_made_once_for_all_objects_of_a_store(bucket: Bucket) -> Non
     store = bucket.store()
     assert KEYS["secret_access_key"] not in repr(S3Object(store, "a").settings)
     assert client_of(S3Object(store, "a").settings) is client_of(S3Object(store, "b").settings)
-    workers = Multipart(store, "a.zip").target(1).settings
+    workers = S3Multipart(store, "a.zip").target(1).settings
     assert client_of(workers) is client_of(pickle.loads(pickle.dumps(workers)))
 
 
@@ -123,8 +124,8 @@ def test_a_forked_child_uses_no_connection_of_its_parent(bucket: Bucket) -> None
 
 
 def test_an_upload_in_parts(bucket: Bucket) -> None:
-    upload = Multipart(bucket.store(prefix="sub"), "a b.zip")
-    etags = [put_part(pickle.loads(pickle.dumps(upload.target(n))), b"x" * PART + bytes([n])) for n in (1, 2)]
+    upload = S3Multipart(bucket.store(prefix="sub"), "a b.zip")
+    etags = [pickle.loads(pickle.dumps(upload.target(n))).put(b"x" * PART + bytes([n])) for n in (1, 2)]
     assert bucket.unfinished() == ["sub/a b.zip"]
     etag, _ = upload.complete(etags)
     assert bucket.read("sub/a b.zip") == (b"x" * PART + b"\1") + (b"x" * PART + b"\2")
@@ -134,8 +135,8 @@ def test_an_upload_in_parts(bucket: Bucket) -> None:
 
 
 def test_an_answer_that_is_lost_is_no_failure(bucket: Bucket) -> None:
-    upload = Multipart(bucket.store(), "a.zip")
-    etags = [put_part(upload.target(1), b"data")]
+    upload = S3Multipart(bucket.store(), "a.zip")
+    etags = [upload.target(1).put(b"data")]
     lost = iter([-500])
     bucket.rules.append(lambda method, path, query: next(lost, None) if method == "POST" else None)
     etag, _ = upload.complete(etags)
@@ -144,8 +145,8 @@ def test_an_answer_that_is_lost_is_no_failure(bucket: Bucket) -> None:
 
 
 def test_another_object_is_not_taken_for_what_was_lost(bucket: Bucket) -> None:
-    upload = Multipart(bucket.store(), "a.zip")
-    etags = [put_part(upload.target(1), b"data")]
+    upload = S3Multipart(bucket.store(), "a.zip")
+    etags = [upload.target(1).put(b"data")]
     upload.abort(Exception())
     bucket.client().put_object(Bucket=BUCKET, Key="a.zip", Body=b"another")
     with pytest.raises(RemoteError):
@@ -153,7 +154,7 @@ def test_another_object_is_not_taken_for_what_was_lost(bucket: Bucket) -> None:
 
 
 def test_an_upload_that_has_parts_again_is_aborted_again(bucket: Bucket) -> None:
-    upload = Multipart(bucket.store(), "a.zip")
+    upload = S3Multipart(bucket.store(), "a.zip")
     bucket.rules.append(refuse(204, "DELETE", "uploadId"))
     failure = Exception()
     upload.abort(failure)
@@ -162,7 +163,7 @@ def test_an_upload_that_has_parts_again_is_aborted_again(bucket: Bucket) -> None
 
 
 def test_who_may_not_list_parts_may_abort(bucket: Bucket) -> None:
-    upload = Multipart(bucket.store(), "a.zip")
+    upload = S3Multipart(bucket.store(), "a.zip")
     bucket.rules.append(refuse(403, "GET", "uploadId"))
     failure = Exception()
     upload.abort(failure)
@@ -170,15 +171,15 @@ def test_who_may_not_list_parts_may_abort(bucket: Bucket) -> None:
 
 
 def test_a_part_brings_its_md5_for_the_store_to_check(bucket: Bucket) -> None:
-    upload = Multipart(bucket.store(), "a.zip")
-    put_part(upload.target(1), b"data")
+    upload = S3Multipart(bucket.store(), "a.zip")
+    upload.target(1).put(b"data")
     assert bucket.headers[-1]["HTTP_CONTENT_MD5"] == "jXd/OF09/siBXSD3SWAm3A=="
 
 
 def test_what_is_said_in_the_end_counts(bucket: Bucket) -> None:
     """S3 answers 200 before it knows, and 'InternalError' after it."""
-    upload = Multipart(bucket.store(), "a.zip")
-    put_part(upload.target(1), b"data")
+    upload = S3Multipart(bucket.store(), "a.zip")
+    upload.target(1).put(b"data")
     bucket.rules.append(lambda method, path, query: 200 if method == "POST" else None)
     with pytest.raises(RemoteError, match="could not be made one object: Injected: a fault of the test"):
         upload.complete(['"etag"'])
@@ -192,6 +193,7 @@ def test_what_is_said_in_the_end_counts(bucket: Bucket) -> None:
             "server_side_encryption='aws:kms' is not supported for uploads by parts",
         ),
         ({"request_payer": True}, "request_payer"),
+        ({"sse_customer_key_base64": "c2VjcmV0"}, "sse_customer_key_base64=… is not supported"),
         ({"client_options": {"allow_http": True, "proxy_excludes": "x"}}, "client option 'proxy_excludes'"),
     ],
 )
@@ -231,26 +233,30 @@ def test_client_options_among_the_others_are_refused(given: dict[str, Any], capf
 
 
 def test_other_stores_are_refused() -> None:
-    azure = obstore.store.AzureStore("container", account_name="account", account_key="a2V5")
-    for store in (obstore.store.MemoryStore(), azure):
-        with pytest.raises(OptionError, match=r"a.zip' in \w+Store: only an S3Store .*: use upload_zip"):
-            S3Object(store, "a.zip")
+    """The error names the way to Google's buckets."""
+    google = obstore.store.GCSStore("bucket", skip_signature=True)
+    for store in (obstore.store.MemoryStore(), google):
+        with pytest.raises(
+            OptionError, match=r"a.zip' in \w+Store: only an S3Store or an AzureStore .*: use upload_zip"
+        ) as caught:
+            open_multipart(store, "a.zip")
+        assert "endpoint='https://storage.googleapis.com', region='auto'" in str(caught.value)
 
 
 def test_errors_say_no_secret(bucket: Bucket) -> None:
-    upload = Multipart(bucket.store(), "a.zip")
+    upload = S3Multipart(bucket.store(), "a.zip")
     target = upload.target(1)
     for status, error in ((403, RemotePermissionError), (404, RemoteNotFoundError), (400, RemoteError)):
         bucket.rules[:] = [refuse(status, "PUT", "partNumber")]
         with pytest.raises(error, match=rf"a.zip' in S3Store.*{status}.*Injected") as caught:
-            put_part(target, b"data")
+            target.put(b"data")
         assert "Signature" not in str(caught.value)
         assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
     unreachable = target._replace(url=target.url.replace(bucket.url, "http://127.0.0.1:9"))
     with pytest.raises(
         RemoteConnectionError, match=r"a.zip' in S3Store: the connection failed .tried 3 times."
     ) as caught:
-        put_part(unreachable, b"data")
+        unreachable.put(b"data")
     assert "Signature" not in str(caught.value)
 
 
@@ -258,9 +264,9 @@ def test_requests_are_sent_again_for_a_while(bucket: Bucket, monkeypatch: pytest
     waited: list[float] = []
     monkeypatch.setattr(time, "sleep", waited.append)
     bucket.rules.append(refuse(503, "PUT", "partNumber"))
-    target = Multipart(bucket.store(), "a.zip").target(1)
+    target = S3Multipart(bucket.store(), "a.zip").target(1)
     with pytest.raises(RemoteError, match="503"):
-        put_part(target._replace(settings=target.settings._replace(tries=5)), b"data")
+        target._replace(settings=target.settings._replace(tries=5)).put(b"data")
     assert len(waited) == 4
     assert all(0 <= seconds <= 2**n for n, seconds in enumerate(waited))
 
@@ -321,7 +327,7 @@ def test_certificates_and_header_fields_are_those_of_the_store(tls: tuple[str, s
         known: dict[str, Any] = {"region": "us-east-1", "retry_config": {"max_retries": 0}, **KEYS}
         headers = {"default_headers": {"x-said": "given"}}
         store = obstore.store.S3Store(BUCKET, endpoint=url, client_options={**headers, **client}, **known)
-        return str(Multipart(store, "a.zip")._id)
+        return str(S3Multipart(store, "a.zip")._id)
 
     with pytest.raises(RemoteConnectionError, match="certificate"):
         begun_with()

@@ -94,7 +94,7 @@ def test_data_that_differs_the_second_time_is_refused(bucket: Bucket) -> None:
     given = iter([b"a", b"b"])
     layout = ZipLayout([Entry("a", lambda: iter([next(given) * (4 * MIB)]), size=4 * MIB, crc32=1)])
     part = layout.parts(2 * MIB)[0]
-    upload = s3_multipart.Multipart(bucket.store(), "a.zip")
+    upload = s3_multipart.S3Multipart(bucket.store(), "a.zip")
     with pytest.raises(SourceChangedError, match="gave other data when it was made again"):
         make_and_put(part, upload.target(1))
 

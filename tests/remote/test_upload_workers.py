@@ -7,6 +7,7 @@ import random
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -28,12 +29,13 @@ from zipstream_adapter import (
     stream_zip,
     walk,
 )
+from zipstream_adapter.remote import compress_parts
 from zipstream_adapter.remote.object_source import FromStore
-from zipstream_adapter.remote.uploading.s3_multipart import Multipart
+from zipstream_adapter.remote.uploading.s3_multipart import S3Multipart
 from zipstream_adapter.remote.uploading.upload_parts import make_and_put, upload_parts
 from zipstream_adapter.remote.walk import walk_store
 
-need_obstore()
+obstore = need_obstore()
 MIB = 1 << 20
 
 
@@ -81,6 +83,19 @@ def test_objects_become_one_object_by_workers_elsewhere(bucket: Bucket, executor
     assert members(bucket.read("to.zip")) == {key.removeprefix("from/"): each for key, each in data.items()}
 
 
+def test_the_way_to_google(bucket: Bucket) -> None:
+    """Its XML API takes S3's requests, but none that deletes many objects."""
+    bucket.rules.append(refuse(501, "POST", "^delete"))
+    store = bucket.store(region="auto", disable_bulk_delete=True)
+    data = {f"from/{number}.bin": random.Random(number).randbytes(4 * MIB) for number in range(3)}
+    for key, each in data.items():
+        obstore.put(store, key, each)
+    with threads() as workers, compress_parts(walk_store(store, "from"), workers, store, "temporary") as made:
+        upload_parts(store, "to.zip", ZipLayout(made), workers, part_size=PART)
+    assert members(bucket.read("to.zip")) == {key.removeprefix("from/"): each for key, each in data.items()}
+    assert sorted(bucket.objects()) == [*sorted(data), "to.zip"]
+
+
 def test_a_small_archive_is_one_part(bucket: Bucket) -> None:
     with threads() as workers:
         upload_parts(bucket.store(), "a.zip", ZipLayout([("a.txt", b"text")]), workers)
@@ -125,9 +140,37 @@ def test_parts_on_their_way_are_waited_for_before_the_abort(bucket: Bucket, tree
     assert bucket.unfinished() == []
 
 
+class Deaf(Executor):
+    """The first call fails. The others never begin, and nobody hears of their end, as may happen with Dask."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if not self.futures:
+            future.set_exception(ValueError("the worker failed"))
+        self.futures.append(future)
+        return future
+
+
+def test_nobody_waits_for_what_was_cancelled(bucket: Bucket, tree: Path) -> None:
+    layout = ZipLayout([*walk(tree), Entry("other", lambda: [b"data"], size=4)])
+    for use in (
+        lambda workers: upload_parts(bucket.store(), "a.zip", layout, workers, part_size=PART),
+        lambda workers: compress_parts([*walk(tree)] * 3, workers),
+        layout.find_checksums,
+    ):
+        workers = Deaf()
+        with pytest.raises(ValueError, match="the worker failed"):
+            use(workers)
+        assert all(future.cancelled() for future in workers.futures[1:])
+    assert (bucket.unfinished(), bucket.objects()) == ([], {})
+
+
 def test_a_part_that_comes_late_is_not_left(bucket: Bucket, tree: Path) -> None:
     """An executor may say that a part is cancelled which a worker goes on with."""
-    upload = Multipart(bucket.store(), "a.zip")
+    upload = S3Multipart(bucket.store(), "a.zip")
     target = upload.target(1)
     aborted = iter([204])  # says so once without doing it
     bucket.rules.append(lambda method, path, query: next(aborted, None) if method == "DELETE" else None)
@@ -167,7 +210,7 @@ def test_an_interrupt_leaves_nothing(bucket: Bucket, tree: Path, monkeypatch: py
 def test_only_metadata_goes_to_the_workers(bucket: Bucket, tmp_path: Path) -> None:
     for number in range(2000):
         (tmp_path / f"some file {number}.bin").write_bytes(bytes(10_000))
-    upload = Multipart(bucket.store(), "a.zip")
+    upload = S3Multipart(bucket.store(), "a.zip")
     parts = ZipLayout(walk(tmp_path)).parts(PART)
     sent = sum(len(pickle.dumps((part, upload.target(1)))) for part in parts)
     upload.abort(Exception())

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager, closing
 from contextvars import ContextVar
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from tests.support.loops import LOOPS, module, own_pool, run
 from tests.support.strategies import noise
 from tests.support.sweeps import pairwise
 from zipstream_adapter import Entry, EntryTypeError, PoisonedError, async_stream_zip, stream_zip
+from zipstream_adapter._stream import async_driver
 
 DATE = 1_000_000_000
 Factory = Callable[[], asyncio.AbstractEventLoop]
@@ -392,6 +394,105 @@ def test_what_is_entered_is_left_by_the_same_task(factory: Factory, prefetch: in
         await (anext(stream) if give_up else stream.read())
         await stream.aclose()
         scene.assert_nothing_is_left()
+
+    run(main(), factory)
+
+
+async def _given(data: bytes) -> bytes:
+    return data
+
+
+async def _yielded(data: bytes) -> AsyncIterator[bytes]:
+    yield data[:4]
+    yield data[4:]
+
+
+class FileOf:
+    """An async file, and nothing else."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = BytesIO(data)
+        self.closed = 0
+
+    async def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("make", [_given, _yielded, FileOf, lambda data: partial(_given, data)])
+def test_small_sources_that_come_at_once_share_a_task(
+    factory: Factory, make: Callable[[bytes], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_driver, "_SHARED", 60)
+
+    async def main() -> None:
+        made: list[Any] = []
+
+        def counted(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+            made.append(coroutine)
+            return asyncio.Task(coroutine, loop=loop, **options)
+
+        members = {f"{number}": b"data of %d" % number for number in range(200)}
+        sources = {name: make(data) for name, data in members.items()}
+        asyncio.get_running_loop().set_task_factory(counted)
+        archive = await archive_of(*sources.items())
+        asyncio.get_running_loop().set_task_factory(None)
+        assert oracles.members(archive) == members
+        assert len(made) <= 3
+        assert {source.closed for source in sources.values() if isinstance(source, FileOf)} <= {1}
+
+    run(main(), factory)
+
+
+@pytest.mark.parametrize("trace", ["sets a variable", "cancels its task", "waits"])
+def test_a_source_that_leaves_a_trace_has_its_task_for_itself(factory: Factory, trace: str) -> None:
+    async def first() -> bytes:
+        task = asyncio.current_task()
+        assert task is not None
+        if trace == "sets a variable":
+            _WHO.set("first")
+        elif trace == "cancels its task":
+            task.cancel()
+        else:
+            await asyncio.sleep(0)
+        tasks.append(task)
+        return b"first"
+
+    async def second() -> bytes:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        await asyncio.sleep(0)
+        return _WHO.get().encode()
+
+    async def main() -> None:
+        _WHO.set("me")
+        archive = await archive_of(("first", first), ("second", second), ("third", b"third"))
+        assert oracles.members(archive) == {"first": b"first", "second": b"me", "third": b"third"}
+        assert tasks[0] is not tasks[1]
+
+    tasks: list[asyncio.Task[Any]] = []
+    run(main(), factory)
+
+
+def test_one_of_several_sources_in_a_task_fails_alone(factory: Factory) -> None:
+    async def fails() -> bytes:
+        raise BoomError("boom")
+
+    async def fails_later() -> AsyncIterator[bytes]:
+        yield b"some data"
+        raise BoomError("boom")
+
+    async def main() -> None:
+        failed: list[str] = []
+        file = FileOf(b"file")
+        entries: list[Any] = [("a", _given(b"1")), ("b", fails), ("c", file), ("d", fails_later()), ("e", _given(b"2"))]
+        archive = await archive_of(*entries, on_error=lambda entry, _: failed.append(entry.name))
+        assert oracles.members(archive) == {"a": b"1", "c": b"file", "e": b"2"}
+        assert failed == ["b", "d"]
+        assert file.closed == 1
 
     run(main(), factory)
 

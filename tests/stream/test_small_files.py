@@ -76,6 +76,7 @@ FORMS: dict[str, Callable[[Path], Any]] = {
     "walk, mode": lambda tree: walk(tree, mode=0o600),
     "pairs": lambda tree: [(path.name, path) for path in sorted(tree.iterdir())],
     "paths": lambda tree: sorted(tree.iterdir()),
+    "paths as str": lambda tree: sorted(map(str, tree.iterdir())),
     "entries": lambda tree: [Entry(path.name, path, modified=DATE) for path in sorted(tree.iterdir())],
     "generator": lambda tree: (Entry(path.name, path) for path in sorted(tree.iterdir())),
 }

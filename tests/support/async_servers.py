@@ -110,7 +110,7 @@ async def _gated(control: Path) -> AsyncIterator[bytes]:
         yield BLOCK
     (control / "waits").touch()
     gate, deadline = control / "gate", time.monotonic() + PATIENCE
-    while not gate.exists():
+    while not gate.exists() or not gate.read_text():  # it is empty while it is being written
         assert time.monotonic() < deadline, "waited in vain for the gate"
         await asyncio.sleep(0.01)
     if gate.read_text() == "fail":

@@ -199,8 +199,7 @@ def _gated(control: Path) -> Iterator[bytes]:
     """Some data, and the rest (or a failure) when the test says so in the file "gate"."""
     yield from (BLOCK,) * (len(BEFORE_THE_GATE) // len(BLOCK))
     gate = control / "gate"
-    wait_for(gate.exists, "the gate")
-    if gate.read_text() == "fail":
+    if wait_for(lambda: gate.exists() and gate.read_text(), "the gate") == "fail":  # empty while it is being written
         raise BrokenSourceError("the source broke midway")
     yield AFTER_THE_GATE
 

@@ -123,7 +123,7 @@ class CodecFactory:
 
     def in_order(self) -> InOrder[list[Coded]]:
         """An `InOrder` for the functions of `small`, on this archive's workers."""
-        return InOrder(self._workers)
+        return InOrder(self._workers, self._whole)
 
     def close(self) -> None:
         """Release the threads of this archive."""

@@ -54,9 +54,15 @@ def scatter(
             for future in done:
                 yield pending.pop(future), future
     finally:
-        for future in pending:
-            future.cancel()
-        wait(pending)
+        end_all(pending)
+
+
+def end_all(futures: Iterable[Future[Any]]) -> None:
+    """Cancel what has not begun, and wait for the rest.
+
+    What could be cancelled is not waited for: Dask's executor may never report that to those who wait.
+    """
+    wait([future for future in futures if not future.cancel()])
 
 
 def _submit(executor: Executor, task: Task) -> Future[Any]:

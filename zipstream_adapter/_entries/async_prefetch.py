@@ -1,4 +1,4 @@
-"""Open, read and close each source in a task of its own; with prefetch, another task reads the items of `entries`.
+"""Open, read and close each source in one task; with prefetch, another task reads the items of `entries`.
 
 So objects bound to a task, such as cancel scopes, stay in one task, and closing is not cancelled.
 """
@@ -8,25 +8,45 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
+from types import AsyncGeneratorType
 from typing import Any
 
-from .._concurrency.cancellation import Waiting, settled, within
+from .._concurrency.cancellation import Waiting, called, forget_cancellation, settled, within
 from .._concurrency.offload import StepThreads
 from .._concurrency.patience import NOTHING_YET, PATIENCE, NothingYet
-from .async_source import JOINED, AsyncSource, coroutine_of
+from .async_source import JOINED, AsyncSource, aclose_of, coroutine_of, is_file
 from .entry import Entry
 from .files.growing import Cut
+from .one_pass import is_finished
 from .prefetch import AHEAD, to_fetch
 from .source import FileFacts, OpenSource
 
 END = object()
+# Chunks of a source that are kept as they are. More are joined.
+_MOST_CHUNKS = 8
 
 
 class FetchedSource:
-    """An entry whose source a task opens, reads (ahead or on demand) and closes."""
+    """An entry whose source a task opens, reads (ahead or on demand) and closes.
 
-    in_memory = False
-    is_at_once = False
+    Attributes:
+        task: the task that runs `fetch`, set by the owner. If the source has to be waited for, it ends with `fetch`.
+    """
+
+    task: asyncio.Task[None]
+
+    in_memory = is_at_once = False
+    size: int | None = None
+    facts: FileFacts | None = None
+    cut: Cut | None = None
+    _source: AsyncSource | None = None
+    _opened = _closing = _is_whole = False
+    _error: Exception | None = None
+    _waiting: asyncio.Future[None] | None = None  # the consumer waits for a chunk, or the task for demand
+    _wanted = False  # whether the consumer waits for a chunk
+    _has_told = False  # whether the consumer was told that no data is available yet
+    _held = 0
 
     def __init__(
         self, entry: Entry, read_size: int, threads: StepThreads, ahead: int = AHEAD, *, cuts: bool, on_loop: bool
@@ -35,33 +55,30 @@ class FetchedSource:
         self.item = entry
         self._on_loop = on_loop
         self._cuts = cuts
-        self.cut: Cut | None = None
         self._ahead = ahead  # bytes to read ahead of demand
-        self._wanted = False  # whether the consumer waits for a chunk
-        self._has_told = False  # whether the consumer was told that no data is available yet
-        self._source: AsyncSource | None = None
-        self.size: int | None = None
-        self.facts: FileFacts | None = None
         self._read_size = read_size
         self._threads = threads
         threads.sources[self] = entry.name
-        self._opened = self._closing = self._is_whole = False
         self._chunks: deque[bytes] = deque()
-        self._held = 0
-        self._error: Exception | None = None
-        self._waiting: asyncio.Future[None] | None = None  # the consumer waits for a chunk, or the task for demand
-        self._task = asyncio.create_task(self._fetch())
 
-    async def _fetch(self) -> None:
+    async def fetch(self) -> None:
+        """Open, read and close the source."""
         try:
             given: tuple[Any, ...] = ()
             coroutine = coroutine_of(self.item.source)
-            if coroutine is not None:  # the most common kind needs no more
+            if coroutine is not None:  # the most common kinds need no more than this
                 data = await coroutine
                 if type(data) is bytes and len(data) < JOINED:
                     self._keep_all(data)
                     return
                 given = (data,)
+            head = given[0] if given else self.item.source
+            if (type(head) is AsyncGeneratorType and not is_finished(head)) or is_file(head):
+                rest = await self._read_head(head)
+                if rest is None:
+                    self._is_whole = True
+                    return
+                given = (head, *rest)
             source = await self._open_source(given)
             try:
                 self.size, self.facts, self.cut, self._opened = source.size, source.facts, source.cut, True
@@ -83,6 +100,36 @@ class FetchedSource:
         if data:
             self._chunks.append(data)
 
+    async def _read_head(self, source: Any) -> tuple[Any, ...] | None:
+        """Read some small chunks of `source`, a generator or a file. At its end, or if it fails, it is closed.
+
+        Returns None at the end, else the last chunk if it was not kept.
+        """
+        is_generator = type(source) is AsyncGeneratorType
+        read = source.__anext__ if is_generator else partial(source.read, self._read_size)
+        rest: tuple[Any, ...] | None = None
+        self._opened = True
+        self._notify()
+        try:
+            for _ in range(_MOST_CHUNKS):
+                chunk = await read()
+                if not is_generator and type(chunk) is bytes and not chunk:
+                    return None
+                if type(chunk) is not bytes or not chunk or self._held + len(chunk) >= self._ahead:
+                    rest = (chunk,)
+                    return rest
+                self._keep(chunk)
+            rest = ()
+        except StopAsyncIteration:
+            return None
+        finally:
+            if rest is None and not is_generator:
+                self._closing = True
+                forget_cancellation()
+                if callable(close := aclose_of(source)):
+                    await called(close)
+        return rest
+
     async def _read_on(self, source: AsyncSource | OpenSource) -> None:
         while True:
             while self._held >= self._ahead and not self._wanted:
@@ -93,10 +140,13 @@ class FetchedSource:
             if not self._keeps(chunk):
                 await asyncio.sleep(0)  # let other tasks run: the source may never wait
                 continue
-            self._chunks.append(bytes(chunk))
-            self._held += len(self._chunks[-1])
-            self._wanted = False
-            self._notify()
+            self._keep(bytes(chunk))
+
+    def _keep(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._held += len(chunk)
+        self._wanted = False
+        self._notify()
 
     def _keeps(self, chunk: Any) -> bool:
         """Whether to keep `chunk`. An empty one (no data yet) is kept only if the consumer waits."""
@@ -134,7 +184,7 @@ class FetchedSource:
     async def open(self) -> FetchedSource | NothingYet:
         """Wait until the source is opened, as its turn has come. If opening failed, closes it and raises the error."""
         try:
-            while not self._opened and not self._task.done():
+            while not self._opened and not self.task.done():
                 if not await self._change(self._patience):
                     return self._told()
             self._has_told = False
@@ -145,36 +195,30 @@ class FetchedSource:
             await self.close()
             raise
 
-    async def at_once(self) -> bool:
-        """Whether the source was read to its end, or failed, without waiting."""
-        try:
-            await asyncio.sleep(0)  # let its task run
-        except BaseException:
-            await self.close()
-            raise
-        return self._task.done()
+    @property
+    def data(self) -> bytes | None:
+        """The complete data if the source ended, without an error, with less than is read ahead; else None."""
+        return b"".join(self._chunks) if self._is_whole and self._held < self._ahead else None
 
     async def whole(self, is_awaited: Callable[[int], bool]) -> bytes | None:
         """Return the complete data if the source ended, without an error, with less than is read ahead; else None.
 
         Stops early if `is_awaited(bytes_read)`. Data read so far stays buffered until the entry's turn.
         """
-        most = self._ahead
         try:
-            while not self._task.done() and self._held < most and not (self._held and is_awaited(self._held)):
+            while not self.task.done() and self._held < self._ahead and not (self._held and is_awaited(self._held)):
                 if not await self._change(self._patience):
                     break
         except BaseException:
             await self.close()
             raise
+        data = self.data if self.task.done() else None
         self._ahead = 0
-        # A task that is done without an error may have been cancelled, by the source itself or by others.
-        is_whole = self._task.done() and self._is_whole and self._held < most
-        return b"".join(self._chunks) if is_whole else None
+        return data
 
     async def next(self) -> bytes | NothingYet | None:
         """Return the next chunk; b"" if the source has no data yet; None at the end, when the source is closed."""
-        while not self._chunks and not self._task.done():
+        while not self._chunks and not self.task.done():
             self._wanted = True
             self._notify()
             if not await self._change(self._patience) and not self._chunks:
@@ -229,7 +273,7 @@ class FetchedSource:
             self._waiting.set_result(None)
 
     async def _end(self) -> None:
-        await self._task
+        await self.task
         if self._error is not None:
             raise self._error
 
@@ -237,8 +281,8 @@ class FetchedSource:
         """Close the source, once."""
         # Do not cancel a task that is closing: the source would stay half closed.
         if not self._closing and not (self._source is not None and self._source.closing):
-            self._task.cancel()
-        stop = await settled(self._task)
+            self.task.cancel()
+        stop = await settled(self.task)
         if stop is not None:
             raise stop
 

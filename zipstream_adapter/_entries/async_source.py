@@ -10,10 +10,10 @@ import io
 import os
 import stat
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import AsyncExitStack
-from functools import partial
-from types import AsyncGeneratorType, CoroutineType, FunctionType
+from functools import lru_cache, partial
+from types import AsyncGeneratorType, CoroutineType, FunctionType, MethodType
 from typing import Any
 
 import aiofiles
@@ -30,10 +30,18 @@ from .files.growing import Cut
 from .files.regular import not_a_file, open_to_read
 from .foreign.async_process import chunks_of_async, close_async_process
 from .foreign.processes import close_process, is_async_process, is_process
-from .foreign.readers import closed_by, closes_itself, is_context, is_coroutine_function, must_be_left, reader_of
+from .foreign.readers import (
+    closed_by,
+    closes_itself,
+    is_context,
+    is_coroutine_function,
+    must_be_left,
+    reader_of,
+    takes_size,
+)
 from .foreign.response_body import Body
-from .foreign.responses import response_of
-from .one_pass import is_finished, refuse_used
+from .foreign.responses import kind_of_response, response_of
+from .one_pass import OnePass, is_finished, refuse_used
 from .source import FILE_READ, FUNCTIONS, FileFacts, OpenSource, cut_at, facts_of, read_size_of, size_and_cut, size_of
 
 # Bytes up to which small chunks that come at once are joined, so that each costs less than a hop to a thread.
@@ -51,7 +59,7 @@ def is_asynchronous(source: Any) -> bool:
     kind = type(source)
     if kind in _IN_MEMORY:
         return False
-    if kind in _ON_LOOP or isinstance(source, type):
+    if kind in _ON_LOOP or isinstance(source, type) or is_file(source):
         return True
     if isinstance(source, io.IOBase | bytes):
         return is_coroutine_function(getattr(source, "read", None)) or isinstance(source, os.PathLike)
@@ -99,6 +107,31 @@ _ON_LOOP = frozenset({*_CALLABLE, AsyncGeneratorType, CoroutineType})
 _IN_MEMORY = frozenset({bytes, bytearray, memoryview, list, tuple, io.BytesIO, type(None)})
 
 
+@lru_cache(maxsize=256)
+def _are_files(kind: Hashable) -> bool:
+    """Whether objects of the class `kind` are read by a coroutine function ``read(size)``, and used in no other way."""
+    assert isinstance(kind, type)
+    read = getattr(kind, "read", None)
+    if (
+        type(read) is not FunctionType
+        or not inspect.iscoroutinefunction(read)
+        or not takes_size(MethodType(read, kind))
+    ):
+        return False
+    if issubclass(kind, io.IOBase | AsyncBase | OnePass) or kind_of_response(kind) is not None:  # type: ignore[arg-type]
+        return False
+    has = {name for name in _OTHER_USES | {"close", "aclose"} if hasattr(kind, name)}
+    return not has & _OTHER_USES and ("__aenter__" not in has or bool(has & {"close", "aclose"}))
+
+
+_OTHER_USES = frozenset({"__await__", "__enter__", "__fspath__", "__getattr__"})
+
+
+def is_file(source: Any) -> bool:
+    """Whether `source` is read by a coroutine function ``read(size)``, by the look of its class alone."""
+    return _are_files(type(source)) and "read" not in getattr(source, "__dict__", ())  # type: ignore[arg-type]
+
+
 def coroutine_of(source: Any) -> CoroutineType[Any, Any, Any] | None:
     """Return the coroutine that gives the data: `source`, or the result of calling it. None for all other kinds."""
     kind = type(source)
@@ -122,7 +155,7 @@ class AsyncSource:
     """
 
     def __init__(self, entry: Entry, read_size: int, cuts: bool = False, given: tuple[Any, ...] = ()) -> None:
-        """given: the data, as a 1-tuple, if the source was called or awaited already."""
+        """given: the object to read, if the source was called or awaited already, and a chunk that was read from it."""
         self._given = given or (entry.source,)
         self.size: int | None = None
         self.facts: FileFacts | None = None
@@ -149,12 +182,14 @@ class AsyncSource:
         """
         closing = partial(threads.run, closing=True)
         try:
+            if is_file(self._given[0]):  # the most common kinds first
+                return self._open_file(self._given[0])
             source = await self._unwrapped(self._given[0], threads)
             refuse_used(source, self._entry.name)
-            if type(source) is AsyncGeneratorType:  # the most common kind first
+            if type(source) is AsyncGeneratorType:
                 self._generator = source if self._is_owned else None
                 self._pop_held()
-                self._chunk = source.__anext__
+                self._chunk = self._begun if self._given[1:] else source.__anext__
                 return self
             if type(source) is bytes and len(source) < JOINED:
                 self.size, self._ended = len(source), StopAsyncIteration()
@@ -195,6 +230,11 @@ class AsyncSource:
             except Exception as second:
                 exc.add_note(f"(and closing its source raised {second!r})")
             raise
+
+    def _open_file(self, file: Any) -> AsyncSource:
+        self._close_later(file)
+        self._chunk = self._reads(file.read, self._read_size, first=self._given[1:])
+        return self
 
     def _close_unbegun(self, held: Any, closing: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
         """Close `held` later, which was made and not begun. closing: closes on a thread."""
@@ -270,6 +310,12 @@ class AsyncSource:
                 raise
             self._hold(source())
 
+    async def _begun(self) -> Any:
+        """Return the chunk of the generator that was read before."""
+        generator, chunk = self._given
+        self._given, self._chunk = (generator,), generator.__anext__
+        return chunk
+
     async def _read_by_method(self, source: Any, threads: StepThreads) -> bool:
         """Read `source` by its read method if that is asynchronous. A chunk read to find that out is kept."""
         read = None if is_process(source) else reader_of(source, self._entry.name)
@@ -344,7 +390,7 @@ class AsyncSource:
                     f"entry {self._entry.name!r}: the file object has no data yet (read() returned None): read() must "
                     "wait for data"
                 )
-            if not size_of(data, self._entry.name):
+            if not (len(data) if type(data) is bytes else size_of(data, self._entry.name)):
                 raise StopAsyncIteration
             return data
 
@@ -353,7 +399,7 @@ class AsyncSource:
     def _close_later(self, source: Any, close: Callable[[], Any] | None = None) -> None:
         if source is self._held:
             self._held = None
-        close = close or getattr(source, "aclose", None) or close_of(source)
+        close = close or aclose_of(source)
         if callable(close):
             self._close_with(called, close)
 
@@ -414,6 +460,11 @@ class AsyncSource:
                 await self._generator.aclose()
         finally:
             await self._exit.aclose()
+
+
+def aclose_of(source: Any) -> Any:
+    """Return the method that closes `source`; None if it has none."""
+    return getattr(source, "aclose", None) or close_of(source)
 
 
 async def _result_of(source: Callable[[], Any], threads: StepThreads) -> Any:

@@ -32,6 +32,7 @@ _OPTION_KEYS = (
 )
 
 _KEYS = ("name", *_SOURCE_KEYS, *_OPTION_KEYS)
+_KNOWN = frozenset(_KEYS)
 
 
 # An item of `entries`, of a stream and of an asynchronous stream. A list is a pair.
@@ -75,17 +76,16 @@ def masked(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_known(key: object) -> bool:
-    return isinstance(key, str) and key in _KEYS
+    return isinstance(key, str) and key in _KNOWN
 
 
 def _from_mapping(item: Mapping[str, Any]) -> Entry:
     unknown = [key for key in item if not _is_known(key)]
-    said = masked(item)
     if unknown:
         known = ", ".join(_KEYS)
         hint = did_you_mean(unknown[0], _KEYS) if isinstance(unknown[0], str) else ""
         raise EntryTypeError(
-            f"entry {typed_repr(said)} has the unknown key {unknown[0]!r}: its keys may be {known}{hint}"
+            f"entry {typed_repr(masked(item))} has the unknown key {unknown[0]!r}: its keys may be {known}{hint}"
         )
     sources = [key for key in _SOURCE_KEYS if key in item]
     name = item.get("name")
@@ -104,7 +104,9 @@ def _from_mapping(item: Mapping[str, Any]) -> Entry:
         source = path_of(source) if isinstance(source, str) else source
     if name is None:
         if not isinstance(source, os.PathLike):
-            raise EntryTypeError(f"entry {typed_repr(said)} has no 'name': give one, as only a path has its own")
+            raise EntryTypeError(
+                f"entry {typed_repr(masked(item))} has no 'name': give one, as only a path has its own"
+            )
         name = PurePath(source).name
     if options or type(name) is not str:
         return Entry(name, source, **options)

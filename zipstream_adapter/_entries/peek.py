@@ -54,7 +54,6 @@ class PeekedSource:
     """
 
     in_memory = False
-    limit = 0
     is_size_known = False
     facts: FileFacts | None = None
     _inner: OpenSource | None = None
@@ -63,10 +62,11 @@ class PeekedSource:
     _given: tuple[Any, ...] = ()
     _begun: tuple[Any, ...] = ()
 
-    def __init__(self, entry: Entry, read_size: int = 0, cuts: bool = False, held: list[int] | None = None) -> None:
+    def __init__(self, entry: Entry, limit: int, read_size: int, cuts: bool, held: list[int]) -> None:
         """held: gets the descriptor of the entry's file, which may be open already. The caller may close it, too."""
         self.item = entry
-        self._held = [] if held is None else held
+        self.limit = limit
+        self._held = held
         self._read_size = read_size
         self._cuts = cuts
         self._chunks: list[Any] = []

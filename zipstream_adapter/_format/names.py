@@ -208,15 +208,31 @@ class NameRegistry:
                     elif self._keeps_files:
                         place[key] = None
                     return name
-        found = self._resolve(name, is_link)
+        is_new = at == len(name) and not is_link and self._is_new_directory(name)
+        found = name if is_new else self._resolve(name, is_link)
         if takes and found is not None:
             self.take(found, is_link=is_link)
         return found
+
+    def _is_new_directory(self, name: str) -> bool:
+        """Whether `name` is not in the archive, and the policies accept it unchanged, as they have its directory."""
+        at = name.rfind("/", 0, -1) + 1
+        place, key = self._accepted.get(name[:at]), name[at:-1]
+        if place is None or self._takes_all or self._links is not None or not self._accepts(name, key):
+            return False
+        if self._ignores_case:
+            key = fold_key(key)
+        if key in place:
+            return False
+        self._resolved = name, place, key
+        return True
 
     def _accepts(self, name: str, part: str) -> bool:
         """Whether the policies accept `part`, the last component of `name`, unchanged."""
         if not part or len(name) > MAX_NAME // 4:  # a character has up to 4 bytes
             return False
+        if self._is_plain_part(part):
+            return True
         try:
             return self._apply_policy(part) == part
         except UnsafeNameError:
@@ -275,7 +291,11 @@ class NameRegistry:
         """Record that `name`, as returned by `resolve`, is in the archive."""
         resolved, known, key = self._resolved
         if known is not None and name is resolved:
-            if self._keeps_files:
+            if name[-1:] == "/":
+                directory: _Directory = {_HAS_ENTRY: None}
+                known[key] = directory
+                self._accept(name, directory)
+            elif self._keeps_files:
                 known[key] = None
             return
         if self._takes_all:
@@ -284,9 +304,13 @@ class NameRegistry:
         place = self._root
         for part in above:
             place = _directory(place, part)
+        if name is resolved:
+            self._accept(name[: name.rfind("/", 0, -1) + 1], place)
         if name.endswith("/"):
             place = _directory(place, last)
             place[_HAS_ENTRY] = None
+            if name is resolved:
+                self._accept(name, place)
         elif self._keeps_files:
             place[last] = None
         if self._links is not None:
@@ -295,10 +319,11 @@ class NameRegistry:
             if self._links is None:
                 self._links = Links(self._directories())
             self._links.add(name)
-        if name is resolved:
-            if len(self._accepted) >= _MAX_CACHED_DIRECTORIES:
-                self._accepted = {"": self._root}
-            self._accepted[name[: name.rfind("/") + 1]] = place
+
+    def _accept(self, name: str, directory: _Directory) -> None:
+        if len(self._accepted) >= _MAX_CACHED_DIRECTORIES:
+            self._accepted = {"": self._root}
+        self._accepted[name] = directory
 
     def _directories(self) -> Iterator[str]:
         """Yield the names of all directories, in no particular order."""

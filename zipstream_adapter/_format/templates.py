@@ -6,11 +6,11 @@ import struct
 from zipfile import ZipInfo
 
 from .records import (
-    _CENTRAL_HEADER,
     _DESCRIPTOR,
     _DESCRIPTOR64,
     _ZIP64_EXTRA,
     _ZIP64_OFFSET,
+    CENTRAL_HEADER_SIZE,
     DESCRIPTOR_FLAG,
     LIMIT32,
     LOCAL,
@@ -21,6 +21,8 @@ from .records import (
 )
 
 _DATE = struct.Struct("<2H")
+# CRC-32, sizes, and sizes of name and extra fields: they follow the date in both headers (4.3.7, 4.3.12).
+_SIZES = struct.Struct("<3L2H")
 
 
 class HeaderTemplate:
@@ -34,60 +36,56 @@ class HeaderTemplate:
 
     _zip64 = False
 
-    _LOCAL_REST = struct.Struct("<3L2H")
-    _CENTRAL_REST = struct.Struct("<3L5H2L")
-
     def __init__(self, info: ZipInfo) -> None:
         info.CRC = info.compress_size = info.file_size = info.header_offset = 0
         local, central = local_header(info, zip64=self._zip64), central_header(info)
-        # Everything up to the date is the same for all members (4.3.7, 4.3.12).
-        central_size = _CENTRAL_HEADER.size - self._CENTRAL_REST.size
-        self._local, self._central = local[: LOCAL.size - self._LOCAL_REST.size], central[:central_size]
+        # Everything up to the date is the same for all members.
+        at = LOCAL.size - _SIZES.size
+        self._local, self._central = local[:at], central[: at + 2]
+        # Size of the comment, disk number, attributes.
+        self._rest = central[at + 2 + _SIZES.size : CENTRAL_HEADER_SIZE - 4]
         info.header_offset = LIMIT32
-        self._central_zip64 = central_header(info)[:central_size]  # with a higher version needed
+        self._central_zip64 = central_header(info)[: at + 2]  # with a higher version needed
         info.header_offset = 0
-        self._internal, self._external = info.internal_attr, info.external_attr
         self._extra, self._comment = without_zip64(info.extra), info.comment
         self._has_descriptor = bool(info.flag_bits & DESCRIPTOR_FLAG)
+        self._is_plain = not self._has_descriptor and not self._zip64
 
     def dated(self, date_time: tuple[int, ...], extra: bytes) -> HeaderTemplate:
         """Return a template of members that differ in their date, and so in their `extra` fields, without zip64."""
         date = _DATE.pack(*dos_date_time(date_time))
         other = object.__new__(type(self))
+        other._rest, other._comment = self._rest, self._comment
+        other._has_descriptor, other._is_plain = self._has_descriptor, self._is_plain
         other._local, other._central = self._local[:-4] + date, self._central[:-4] + date
-        other._central_zip64 = self._central_zip64[:-4] + date
-        other._internal, other._external = self._internal, self._external
-        other._extra, other._comment = extra, self._comment
-        other._has_descriptor = self._has_descriptor
+        other._central_zip64, other._extra = self._central_zip64[:-4] + date, extra
         return other
 
-    def header(self, name: bytes, crc: int, compressed: int, size: int) -> bytes:
-        """Pack the local file header, like `records.local_header`."""
-        if self._has_descriptor:
-            crc = compressed = size = 0
-        extra = self._extra
-        return self._local + self._LOCAL_REST.pack(crc, compressed, size, len(name), len(extra)) + name + extra
-
     def records(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> tuple[bytes, bytes, bytes]:
-        """Return (`header`, `descriptor`, `central_header`) of a member at `offset`."""
-        header = self.header(name, crc, compressed, size)
-        descriptor = self.descriptor(crc, compressed, size) if self._has_descriptor else b""
-        return header, descriptor, self.central_header(name, crc, compressed, size, offset)
+        """Return the local file header, the data descriptor, and the central directory header of a member at `offset`.
 
-    def descriptor(self, crc: int, compressed: int, size: int) -> bytes:
-        """Pack the data descriptor, like `records.data_descriptor`. Empty if the members have none."""
-        return _DESCRIPTOR.pack(b"PK\7\x08", crc, compressed, size) if self._has_descriptor else b""
+        They are those of `records.py`. The descriptor is empty if the members have none.
+        """
+        sizes = _SIZES.pack(crc, compressed, size, len(name), len(self._extra))
+        named = name + self._extra
+        if self._is_plain:
+            header, descriptor = self._local + sizes + named, b""
+        else:
+            header, descriptor = self._local_records(name, crc, compressed, size)
+        if offset < LIMIT32:
+            parts = self._central, sizes, self._rest, offset.to_bytes(4, "little"), named, self._comment
+            return header, descriptor, b"".join(parts)
+        return header, descriptor, self._zip64_central_header(name, crc, compressed, size, offset)
 
-    def central_header(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> bytes:
-        """Pack the central directory header of a member at `offset`, like `records.central_header`."""
-        extra, start = self._extra, self._central
-        if offset >= LIMIT32:
-            extra, start = _ZIP64_OFFSET.pack(1, 8, offset) + extra, self._central_zip64
-            offset = LIMIT32
-        rest = self._CENTRAL_REST.pack(
-            crc, compressed, size, len(name), len(extra), len(self._comment), 0, self._internal, self._external, offset
-        )
-        return start + rest + name + extra + self._comment
+    def _local_records(self, name: bytes, crc: int, compressed: int, size: int) -> tuple[bytes, bytes]:
+        """Return the local file header of a member with a descriptor, and the descriptor."""
+        sizes = _SIZES.pack(0, 0, 0, len(name), len(self._extra))
+        return self._local + sizes + name + self._extra, _DESCRIPTOR.pack(b"PK\7\x08", crc, compressed, size)
+
+    def _zip64_central_header(self, name: bytes, crc: int, compressed: int, size: int, offset: int) -> bytes:
+        extra = _ZIP64_OFFSET.pack(1, 8, offset) + self._extra
+        sizes = _SIZES.pack(crc, compressed, size, len(name), len(extra))
+        return self._central_zip64 + sizes + self._rest + b"\xff\xff\xff\xff" + name + extra + self._comment
 
 
 class Zip64HeaderTemplate(HeaderTemplate):
@@ -95,11 +93,10 @@ class Zip64HeaderTemplate(HeaderTemplate):
 
     _zip64 = True
 
-    def header(self, name: bytes, crc: int, compressed: int, size: int) -> bytes:
+    def _local_records(self, name: bytes, crc: int, compressed: int, size: int) -> tuple[bytes, bytes]:
+        descriptor = b""
         if self._has_descriptor:
+            descriptor = _DESCRIPTOR64.pack(b"PK\7\x08", crc, compressed, size)
             crc = compressed = size = 0
         extra = self._extra + _ZIP64_EXTRA.pack(1, 16, size, compressed)
-        return self._local + self._LOCAL_REST.pack(crc, LIMIT32, LIMIT32, len(name), len(extra)) + name + extra
-
-    def descriptor(self, crc: int, compressed: int, size: int) -> bytes:
-        return _DESCRIPTOR64.pack(b"PK\7\x08", crc, compressed, size) if self._has_descriptor else b""
+        return self._local + _SIZES.pack(crc, LIMIT32, LIMIT32, len(name), len(extra)) + name + extra, descriptor

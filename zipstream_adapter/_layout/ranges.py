@@ -68,7 +68,7 @@ class RangeWriter:
                 data = step if type(step) is bytes else bytes(step)
                 sink.write(data, pass_through=len(data) >= chunk_size)
                 late = not data and time.monotonic() - handed_over >= PATIENCE
-                if sink.has_chunks or late:
+                if sink.ready or late:
                     yield from sink.take(everything=late)
                     handed_over = time.monotonic()
                 if not data:

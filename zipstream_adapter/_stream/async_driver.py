@@ -11,8 +11,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextvars import Context, copy_context
 from enum import Enum
 from functools import partial
+from operator import is_
 from typing import Any, NamedTuple
 
 from .._concurrency.cancellation import called
@@ -47,6 +49,8 @@ from .requests import (
 
 # Seconds of steps on a thread after which their chunks are handed over.
 _TURN = 0.005
+# Seconds after which sources no longer share a task: as long as a turn on the event loop.
+_SHARED = 0.0005
 
 
 class Place(Enum):
@@ -54,6 +58,7 @@ class Place(Enum):
 
     HERE = "where the steps run"
     LOOP = "on the event loop"
+    TASK = "in a task of its own: it begins to read a source"
     THREAD = "on a thread: it may block"
     WORK = "on a thread: it does not wait for anything"
 
@@ -62,7 +67,7 @@ class Placed(NamedTuple):
     """A request to run.
 
     Attributes:
-        function: returns the answer; on the loop, maybe an awaitable of it.
+        function: returns the answer; on the loop, maybe an awaitable of it; in a task, the source to read.
         closing: whether it must run, even after a cancellation.
         waits_for: name of the entry whose source is waited for; "" for the entries; None: no waiting. Pending bytes are
             handed over meanwhile.
@@ -133,17 +138,17 @@ class AsyncDriver:
         return Placed(Place.LOOP, source.open)
 
     def _peek(self, source: Peek) -> Placed:
+        if source.is_at_once and is_asynchronous(source.item.source):
+            return Placed(Place.TASK, partial(self._fetched, source))
         peek = partial(self._peeked, source, source.limit)
         if not source.is_at_once:  # a file
             return Placed(Place.WORK, peek)
-        if is_asynchronous(source.item.source):
-            return Placed(Place.LOOP, partial(self._peek_on_loop, source))
         return Placed(Place.THREAD, peek, waits_for=source.item.name)
 
     def _peek_at_once(self, request: PeekAtOnce) -> Placed:
         source = request.source
         if is_asynchronous(source.item.source):
-            return Placed(Place.LOOP, partial(self._peek_on_loop, source))
+            return Placed(Place.TASK, partial(self._fetched, source))
         return Placed(Place.HERE, lambda: (source, NOTHING_YET))
 
     def _peek_on(self, request: PeekOn) -> Placed:
@@ -193,14 +198,15 @@ class AsyncDriver:
 
     def _fetch(self, entry: Entry, ahead: int, *, on_loop: bool = True) -> FetchedSource:
         cuts = self._producer.cuts
-        return FetchedSource(entry, self._chunk_size, self._threads, ahead, cuts=cuts, on_loop=on_loop)
+        fetched = FetchedSource(entry, self._chunk_size, self._threads, ahead, cuts=cuts, on_loop=on_loop)
+        fetched.task = asyncio.create_task(fetched.fetch())
+        return fetched
 
-    async def _peek_on_loop(self, source: Peek) -> tuple[FetchedSource, Any]:
-        """Begin to read an asynchronous source. Returns the source, and its data if that came at once, complete."""
+    def _fetched(self, source: Peek) -> FetchedSource:
+        """Return the source to fetch for an asynchronous `source` to peek at."""
         entry, limit = source.item, source.limit
-        fetched = self._fetch(entry, limit if entry.size is None else min(limit, entry.size + 1))
-        data = (await self._whole(fetched))[1] if await fetched.at_once() else None
-        return fetched, NOTHING_YET if data is None else data
+        ahead = limit if entry.size is None else min(limit, entry.size + 1)
+        return FetchedSource(entry, self._chunk_size, self._threads, ahead, cuts=self._producer.cuts, on_loop=True)
 
     async def _whole(self, fetched: FetchedSource) -> tuple[FetchedSource, bytes | None]:
         return fetched, await fetched.whole(self._producer.is_awaited)
@@ -258,6 +264,12 @@ class AsyncDriver:
                     resume = self._answered(steps, out)
                 elif out.place is Place.LOOP:
                     resume = await _answered_on_loop(steps, out)
+                elif out.place is Place.TASK:
+                    sources = _Sources(out, lambda answer: self._made(partial(steps.send, answer)))
+                    stop = await sources.run()
+                    made.extend(sources.made)
+                    resume = partial(steps.send, (sources.current, NOTHING_YET)) if not made else resume
+                    del sources
                 else:
                     if out.place is Place.WORK and stop is None:
                         try:
@@ -335,7 +347,7 @@ class AsyncDriver:
                 if request.closing or time.monotonic() >= until:
                     break
                 continue
-            is_last = type(out) is _Ended or request.closing or out.closing or out.place is Place.LOOP
+            is_last = type(out) is _Ended or request.closing or out.closing or out.place in _ON_LOOP
             if not is_last and out.place is not Place.HERE:
                 is_last = (bool(made) and out.place is not Place.WORK) or time.monotonic() >= until
             if is_last:
@@ -371,6 +383,7 @@ class AsyncDriver:
 
 
 _WORK = Placed(Place.WORK, lambda: None)
+_ON_LOOP = (Place.LOOP, Place.TASK)
 _TABLE: dict[type, Callable[[AsyncDriver, Any], Placed]] = {
     Items: AsyncDriver._items_of,
     CloseItems: AsyncDriver._close_items,
@@ -387,6 +400,67 @@ _TABLE: dict[type, Callable[[AsyncDriver, Any], Placed]] = {
     Work: lambda _, request: _WORK,
     LetGo: lambda driver, _: Placed(Place.THREAD, driver._producer.held.let_go, closing=True),
 }
+
+
+class _Sources:
+    """A task that reads asynchronous sources, one after another, and runs the steps between them.
+
+    For `_SHARED` seconds, it goes on to the next source if the data of the one before came at once, all of it, and if
+    that source left no trace in the task. So a small member does not need a task, and an iteration of the event loop,
+    of its own.
+
+    Attributes:
+        current: the source that must be waited for, or has failed; the steps wait for it, too. None if there is none.
+        made: the last output of the steps, if there is no such source.
+    """
+
+    def __init__(self, request: Placed, resume: Callable[[Any], Any]) -> None:
+        """resume: sends an answer into the steps and returns their next output."""
+        self._resume = resume
+        self._is_left = False  # whether the task ends with the current source
+        self.made: list[Any] = []
+        self.current: FetchedSource | None = request.function()
+
+    async def run(self) -> asyncio.CancelledError | None:
+        """Run the task until a source must be waited for. Returns a cancellation; the source is closed then."""
+        first = self.current
+        assert first is not None
+        first.task = asyncio.create_task(self._read())
+        try:
+            await asyncio.sleep(0)  # let it run
+            return None
+        except asyncio.CancelledError as exc:
+            stop = exc
+        finally:
+            self._is_left = True
+        try:
+            if self.current is not None:
+                await self.current.close()
+        except asyncio.CancelledError as exc:
+            stop = exc
+        return stop
+
+    async def _read(self) -> None:
+        task, variables, until = asyncio.current_task(), copy_context(), time.monotonic() + _SHARED
+        assert task is not None
+        while (source := self.current) is not None:
+            source.task = task
+            await source.fetch()
+            if self._is_left or (data := source.data) is None:
+                return
+            self.current = None
+            out = self._resume((source, data))
+            is_next = type(out) is Placed and out.place is Place.TASK
+            if is_next and time.monotonic() < until and not task.cancelling() and _are_current(variables):
+                self.current = out.function()
+            else:
+                self.made.append(out)
+
+
+def _are_current(variables: Context) -> bool:
+    """Whether the running task has these context variables, and these objects in them."""
+    now = copy_context()
+    return len(now) == len(variables) and all(map(is_, (*now, *now.values()), (*variables, *variables.values())))
 
 
 class _Ended(NamedTuple):

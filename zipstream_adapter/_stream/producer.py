@@ -18,7 +18,7 @@ from .._checks import typed_repr
 from .._concurrency.patience import NOTHING_YET, PATIENCE
 from .._entries.coercion import coerce
 from .._entries.crc_cache import Remembered
-from .._entries.entry import Entry, FileEntry, is_plain
+from .._entries.entry import Entry, FileEntry, is_plain, path_of
 from .._entries.error_notes import name_entry, without_frames
 from .._entries.files.growing import Cut
 from .._entries.files.own_output import Outgoing, identity_of
@@ -87,7 +87,7 @@ class Producer(AboutFiles, Reporting):
         grown: the entries so far whose file grew while it was read.
         is_whole: whether all of the archive was handed over.
         reads_until: time (`time.monotonic`) until which the steps may read files themselves, as they run on a thread
-            that may wait. Small files are then read without a request, which would take longer.
+            that may wait; without an end, also other sources. A request would take longer than reading little data.
     """
 
     def __init__(self, entries: Any, options: Options) -> None:
@@ -154,7 +154,7 @@ class Producer(AboutFiles, Reporting):
                             continue
                         self._fetched = item if hasattr(item, "in_memory") else None
                         yield from self._add(item, position)
-                    if sink.has_chunks or time.monotonic() - self._asked >= PATIENCE:
+                    if sink.ready or time.monotonic() - self._asked >= PATIENCE:
                         yield from self._settle_if_late()
                     position += 1
         except GeneratorExit:
@@ -171,6 +171,8 @@ class Producer(AboutFiles, Reporting):
         if not self._takes_plain:
             return False
         kind, date, mode = type(item), None, None
+        name: str
+        source: Any
         if kind is tuple and len(item) == 2:
             name, source = item
             is_path = type(source) is _PATH
@@ -179,6 +181,9 @@ class Producer(AboutFiles, Reporting):
         elif kind is Entry and is_plain(item):
             name, source, date, mode = item.name, item.source, item.modified, item.mode
             is_path = type(source) is _PATH
+        elif kind is _PATH or kind is str:
+            source = path_of(item)
+            name, is_path = source.name, source.name not in ("", "..")
         else:
             return False
         try:
@@ -254,17 +259,16 @@ class Producer(AboutFiles, Reporting):
                         return  # a directory that is already in the archive
                     limit = self._writer.limit(entry) if self._fetched is None else 0
                     if limit:
-                        self._fetched = source = PeekedSource(entry, self._sink.chunk_size, self.cuts, self.held.file)
-                        source.limit = limit
-                        peeked: Any = source
+                        source = PeekedSource(entry, limit, self._sink.chunk_size, self.cuts, self.held.file)
+                        self._fetched = peeked = source
                         data: Any
-                        if source.is_at_hand:
+                        if source.is_at_once and not self._writer.is_settled:
+                            peeked, data = yield PeekAtOnce(source)
+                        elif source.is_at_hand or self.reads_until == math.inf:
                             self.held.source = source
                             data = source.peek(limit, self.is_awaited)
-                        elif not source.is_at_once or self._writer.is_settled:
-                            peeked, data = yield source
                         else:
-                            peeked, data = yield PeekAtOnce(source)
+                            peeked, data = yield source
                         if data is NOTHING_YET:
                             self._fetched = peeked
                             yield from self._hand_over_pending()  # they do not wait for this source
@@ -399,7 +403,7 @@ class Producer(AboutFiles, Reporting):
                     if effort(len(piece)) > SMALL_EFFORT:
                         yield WORK
                     member.add(piece)
-                    if sink.has_chunks or self._is_late():
+                    if sink.ready or self._is_late():
                         yield from self._ready()
                 if reports:
                     yield from self._report(member.size)

@@ -18,7 +18,6 @@ from .requests import (
     Items,
     LetGo,
     Open,
-    Peek,
     PeekAtOnce,
     PeekOn,
     Read,
@@ -62,9 +61,9 @@ def _answers(producer: Producer) -> dict[type, Callable[[Any], Any]]:
     held, chunk_size, cuts = producer.held, producer.archive.sink.chunk_size, producer.cuts
     prefetch, on_progress, is_awaited = producer.options.prefetch, producer.options.on_progress, producer.is_awaited
 
-    def peek(source: Peek) -> Any:
-        held.source = source
-        return source, source.peek(source.limit, is_awaited)
+    def peek(request: PeekOn) -> Any:
+        held.source = source = request.source
+        return source, source.peek(request.limit, is_awaited)
 
     def report(request: Report) -> None:
         assert on_progress is not None
@@ -76,9 +75,8 @@ def _answers(producer: Producer) -> dict[type, Callable[[Any], Any]]:
         CloseItems: lambda _: held.let_go_of_items(),
         Open: lambda request: OpenSource(request.entry, chunk_size, cuts=cuts, closing=held.new_source()),
         Take: lambda request: request.source.open(),
-        Peek: peek,
         PeekAtOnce: lambda request: (request.source, NOTHING_YET),
-        PeekOn: lambda request: peek(request.source),
+        PeekOn: peek,
         Read: lambda request: (request.source, False),
         Close: lambda request: request.source.close(),
         Call: lambda request: request.function(),

@@ -105,7 +105,7 @@ class ArchiveWriter:
         resolved = self.names.resolve(name, takes=True)
         if resolved is not None:
             if code is None:
-                batch.store(resolved.encode(), data, self._crc32(data, 0), key)
+                batch.write(resolved.encode(), size, self._crc32(data, 0), key, ZIP_STORED, data, size)
             else:
                 batch.code(resolved.encode(), data, self._crc32(data, 0), key, code)
         return True
@@ -209,7 +209,8 @@ class ArchiveWriter:
     def _dated_key(self, date: datetime, mode: int | None) -> RecordKey:
         """Return the metadata of a file with nothing but a date and a mode."""
         last_date, last_mode, key = self._dated
-        if date is not last_date or mode != last_mode:
+        is_same = date is last_date or (date == last_date and type(date) is type(last_date))
+        if not is_same or mode != last_mode:
             whole = date.replace(microsecond=0) if date.microsecond else date  # no header stores them
             key = RecordKey(About(whole, type(date) is DosDateTime, mode, b"", b"", False))
             self._dated = date, mode, key

@@ -131,7 +131,7 @@ class MemberBatch:
         """Add a stored member."""
         if self.code_in_use is not None:
             self._settle_coded()
-        self._write(name, len(data), crc, record_key, ZIP_STORED, data, len(data))
+        self.write(name, len(data), crc, record_key, ZIP_STORED, data, len(data))
 
     def code(self, name: bytes, data: bytes, crc: int, record_key: RecordKey, code: Code) -> None:
         """Add a member to the batch that `code` compresses later."""
@@ -150,11 +150,11 @@ class MemberBatch:
         if self.code_in_use is not None:
             self._settle_coded()
         ((method, out),) = code([data])
-        self._write(name, len(data), crc, record_key, method, out, len(out))
+        self.write(name, len(data), crc, record_key, method, out, len(out))
 
     def skip(self, name: bytes, size: int, coded: int, crc: int, record_key: RecordKey, method: int) -> None:
         """Write a member with a `Hole` in place of its data: `size` bytes, `coded` bytes in the archive."""
-        self._write(name, size, crc, record_key, method, cast("bytes", Hole(coded)), coded)
+        self.write(name, size, crc, record_key, method, cast("bytes", Hole(coded)), coded)
 
     @property
     def is_settled(self) -> bool:
@@ -195,10 +195,11 @@ class MemberBatch:
         self.code_in_use = None
 
     def _send(self) -> None:
-        gathered, self._gathered, self.gathered_size = self._gathered, [], 0
+        gathered, size = self._gathered, self.gathered_size
+        self._gathered, self.gathered_size = [], 0
         self._flying.append(gathered)
         assert self.code_in_use is not None
-        self._land(self._results.start(partial(self.code_in_use, [small[1] for small in gathered])))
+        self._land(self._results.start(partial(self.code_in_use, [small[1] for small in gathered]), size))
 
     def _land(self, results: list[list[Coded]]) -> None:
         for result in results:
@@ -206,13 +207,13 @@ class MemberBatch:
 
     def _write_all(self, members: list[_Small], coded: list[Coded]) -> None:
         for (name, data, crc, record_key), (method, out) in zip(members, coded, strict=True):
-            self._write(name, len(data), crc, record_key, method, out, len(out))
+            self.write(name, len(data), crc, record_key, method, out, len(out))
 
-    def _write(
+    def write(
         self, name: bytes, size: int, crc: int, record_key: RecordKey, method: int, out: bytes, coded: int
     ) -> None:
-        """Write a member of `size` bytes, whose data `out` has `coded` bytes in the archive."""
-        late = needs_descriptor(self._lookahead, size, coded)
+        """Write a member of `size` bytes, whose data `out` has `coded` bytes in the archive. None may be pending."""
+        late = (size > self._lookahead or coded > self._lookahead) and needs_descriptor(self._lookahead, size, coded)
         known = self._last
         if known[0] is record_key and known[1] == method and known[2] is late and name.isascii() is known[3]:
             template = known[4]

@@ -94,6 +94,9 @@ class StreamSink(_Sink):
     Writes are joined, and cut, to chunks of exactly `chunk_size` bytes. With `pass_through`, data that does not fit
     into the rest of a chunk becomes a chunk of its own: the same object, not a copy. With ``chunk_size=0`` writes are
     not joined, and every write is ready at once.
+
+    Attributes:
+        ready: the chunks that `take` would return.
     """
 
     def __init__(self, chunk_size: int = DEFAULT_CHUNK_SIZE) -> None:
@@ -101,19 +104,14 @@ class StreamSink(_Sink):
         if number is None:
             raise OptionError(f"chunk_size={chunk_size!r}: give a number of bytes, 0 or more")
         super().__init__(number)
-        self._ready: list[bytes] = []
+        self.ready: list[bytes] = []
         self._parts: list[bytes] = []
         self._parts_size = 0
 
     @property
     def pending(self) -> int:
         """Bytes written and not yet taken."""
-        return sum(map(len, self._ready)) + self._parts_size
-
-    @property
-    def has_chunks(self) -> bool:
-        """Whether `take` would return any chunk."""
-        return bool(self._ready)
+        return sum(map(len, self.ready)) + self._parts_size
 
     def write_all(self, parts: list[bytes], size: int) -> None:
         """Write all `parts`, `size` bytes together, at once: writing them one by one would cost more."""
@@ -129,7 +127,7 @@ class StreamSink(_Sink):
         size = len(data)
         if pass_through and self._parts_size + size > self.chunk_size:
             self._join()
-            self._ready.append(data)
+            self.ready.append(data)
             return
         self._parts.append(data)
         self._parts_size += size
@@ -138,7 +136,7 @@ class StreamSink(_Sink):
 
     def _join(self) -> None:
         if self._parts:
-            self._ready.append(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+            self.ready.append(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
             self._parts = []
             self._parts_size = 0
 
@@ -148,15 +146,15 @@ class StreamSink(_Sink):
         over = self._parts_size - step
         if self.chunk_size and 0 < over < min(step, len(last := self._parts[-1])):  # cutting the last part copies less
             self._parts[-1] = last[:-over]
-            self._ready.append(b"".join(self._parts))
+            self.ready.append(b"".join(self._parts))
             self._parts, self._parts_size = [last[-over:]], over
             return
         joined = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         end = len(joined) - len(joined) % step if self.chunk_size else len(joined)
         if end == len(joined) <= step:
-            self._ready.append(joined)
+            self.ready.append(joined)
         else:
-            self._ready.extend(joined[i : min(i + step, end)] for i in range(0, end, step))
+            self.ready.extend(joined[i : min(i + step, end)] for i in range(0, end, step))
         self._parts = [joined[end:]] if end < len(joined) else []
         self._parts_size = len(joined) - end
 
@@ -165,13 +163,13 @@ class StreamSink(_Sink):
         with self._lock:
             if everything:
                 self._join()
-            ready, self._ready = self._ready, []
+            ready, self.ready = self.ready, []
             return ready
 
     def poison(self) -> None:
         with self._lock:
             super().poison()
-            self._ready, self._parts, self._parts_size = [], [], 0
+            self.ready, self._parts, self._parts_size = [], [], 0
 
 
 class FileSink(_Sink):

@@ -14,13 +14,15 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from http.client import responses
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from .._buffers import flat_view, slices
 from ..errors import OptionError, RemoteConnectionError, RemoteError
 from .s3_client import certificates_file, trusted_file
 from .waiting import seconds_of
@@ -28,6 +30,9 @@ from .waiting import seconds_of
 _MAX_REDIRECTS = 10
 _MAX_CONNECTIONS, _MAX_HOSTS = 64, 32
 _REDIRECTS = {301, 302, 303, 307, 308}
+_SENT_AT_ONCE = 1 << 17
+_MAX_ERROR_BODY = 1 << 14
+_CODE, _MESSAGE = re.compile(rb"<Code>([\w.-]{1,80})</Code>"), re.compile(rb"<Message>([^<]{1,300})</Message>")
 _CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
 # obstore's client options that make no difference here.
 _IRRELEVANT = (
@@ -77,17 +82,19 @@ class HttpSettings(NamedTuple):
         return "<HttpSettings>"  # without the headers
 
 
-def settings_of(url: SplitResult, options: Mapping[str, Any], where: str) -> HttpSettings:
+def settings_of(
+    url: SplitResult,
+    options: Mapping[str, Any],
+    where: str,
+    what: str = "URLs: leave it out, or give store=obstore.store.HTTPStore(…)",
+) -> HttpSettings:
     """Return the settings for a URL from obstore's client options.
 
-    Raises OptionError for an option that is unknown, or not supported for URLs.
+    Raises OptionError for an option that is unknown, or not supported; `what` says for what, and what to do.
     """
     for option in options:
         if option not in _APPLIED and option not in _IRRELEVANT:
-            raise OptionError(
-                f"{where}: the client option {option!r} is unknown, or not supported for URLs: leave it out, or give "
-                "store=obstore.store.HTTPStore(…)"
-            )
+            raise OptionError(f"{where}: the client option {option!r} is unknown, or not supported for {what}")
     headers = {"Accept-Encoding": "identity", "User-Agent": str(options.get("user_agent") or "zipstream-adapter")}
     if url.username is not None:
         pair = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
@@ -178,7 +185,14 @@ class HttpClient:
         self.leases = 0
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], exchange: Exchange, seconds: float, where: str
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        exchange: Exchange,
+        seconds: float,
+        where: str,
+        body: Iterable[Any] | None = None,
     ) -> Any:
         """Send a request, follow redirects, and return urllib3's response, whose body has not been read.
 
@@ -187,14 +201,15 @@ class HttpClient:
             exchange: ends the request, if needed.
             seconds: time for each step, at most the settings'.
             where: the object's name in errors.
+            body: chunks of the request's body; `headers` have its Content-Length. Redirects are not followed then.
 
         Raises: urllib3's exceptions; RemoteError for a redirect that is not followed.
         """
         fields = {**dict(self._settings.headers), **headers}
         for _ in range(_MAX_REDIRECTS + 1):
-            exchange.response = response = self._send_once(method, url, fields, exchange, seconds)
+            exchange.response = response = self._send_once(method, url, fields, exchange, seconds, body)
             target = response.headers.get("Location")
-            if response.status not in _REDIRECTS or not target:
+            if response.status not in _REDIRECTS or not target or body is not None:
                 return response
             response.close()
             new = urljoin(url, target)
@@ -208,15 +223,23 @@ class HttpClient:
             url = new
         raise RemoteError(f"{where}: the server redirects more than {_MAX_REDIRECTS} times")
 
-    def _send_once(self, method: str, url: str, fields: Mapping[str, str], exchange: Exchange, seconds: float) -> Any:
-        timeout = import_urllib3().Timeout(
-            connect=min(seconds, self._settings.connect_timeout), read=min(seconds, self._settings.read_timeout)
-        )
+    def _send_once(
+        self,
+        method: str,
+        url: str,
+        fields: Mapping[str, str],
+        exchange: Exchange,
+        seconds: float,
+        body: Iterable[Any] | None,
+    ) -> Any:
+        wait = min(seconds, self._settings.read_timeout)
+        timeout = import_urllib3().Timeout(connect=min(seconds, self._settings.connect_timeout), read=wait)
+        pieces = None if body is None else _in_pieces(body, exchange, wait)
         manager = self._manager(self._proxy_for(url))
         _thread.exchange = exchange
         try:
             return manager.request(
-                method, url, headers=fields, preload_content=False, decode_content=False, retries=False,
+                method, url, body=pieces, headers=fields, preload_content=False, decode_content=False, retries=False,
                 redirect=False, timeout=timeout,
             )  # fmt: skip
         finally:
@@ -245,6 +268,14 @@ class HttpClient:
             managers = list(self._managers.values())
         for manager in managers:
             manager.clear()
+
+
+def _in_pieces(body: Iterable[Any], exchange: Exchange, seconds: float) -> Iterator[memoryview]:
+    """Yield the body in pieces, each of which may take `seconds`: a socket's timeout is that of a whole sendall()."""
+    for chunk in body:
+        for piece in slices(flat_view(chunk), _SENT_AT_ONCE):
+            exchange.limit(seconds)
+            yield piece
 
 
 _thread = threading.local()  # `exchange`: the one whose request this thread sends
@@ -374,6 +405,21 @@ if hasattr(os, "register_at_fork"):
 
 
 # Errors.
+
+
+def answer_of(response: Any) -> str:
+    """Return the status, and the code and message in the body of an object store's error."""
+    body = b""
+    try:
+        while len(body) < _MAX_ERROR_BODY and (data := response.read1(_MAX_ERROR_BODY)):
+            body += data
+    except Exception:  # the status suffices
+        body = body[:]
+    parts = [f"{response.status} {responses.get(response.status, '')}".rstrip()]
+    found = [each[1].decode("utf-8", "replace") for pattern in (_CODE, _MESSAGE) if (each := pattern.search(body))]
+    parts += [text.partition("\n")[0] for text in found]  # lines with the request's number and time may follow
+    return ": ".join(parts)
+
 
 _REASON = re.compile(r"\[Errno -?\d+\] |\[[A-Z_: ]+\] ")
 

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import closing
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http.client import responses
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlunsplit
 
@@ -26,7 +25,7 @@ from ..errors import (
     RemotePermissionError,
     SourceChangedError,
 )
-from .http_client import ClientLease, Exchange, HttpSettings, generation, map_http_error, settings_of
+from .http_client import ClientLease, Exchange, HttpSettings, answer_of, generation, map_http_error, settings_of
 from .objects import (
     CHUNK_SIZE,
     COMPRESSIONS,
@@ -43,8 +42,6 @@ from .waiting import Tries, Waiting, call_within, is_unknown_host, raise_late, r
 
 T = TypeVar("T")
 _READ_SIZE = 1 << 18
-_MAX_ERROR_BODY = 1 << 14
-_CODE, _MESSAGE = re.compile(rb"<Code>([\w.-]{1,80})</Code>"), re.compile(rb"<Message>([^<]{1,300})</Message>")
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
 # Threads on which an event loop's requests wait.
 _MAX_THREADS = 64
@@ -325,27 +322,13 @@ class _HttpChunks(Chunks):
                 if not is_transient_status(response.status):
                     return response
                 after = retry_after_of(response.headers.get("Retry-After"))
-                said = self._answer_of(response)
+                said = answer_of(response)
                 make = lambda often: RemoteError(f"{self.where}: {said}{often}")  # noqa: B023, E731
             self._drop()
             self.pause(tries.pause(make, after))
 
-    def _answer_of(self, response: Any) -> str:
-        """Return the status, and the code and message in the body of an object store's error."""
-        body = b""
-        try:
-            while len(body) < _MAX_ERROR_BODY and (data := response.read1(_MAX_ERROR_BODY)):
-                body += data
-        except Exception:  # the status suffices
-            body = body[:]
-        parts = [f"{response.status} {responses.get(response.status, '')}".rstrip()]
-        parts += [
-            found[1].decode("utf-8", "replace") for pattern in (_CODE, _MESSAGE) if (found := pattern.search(body))
-        ]
-        return ": ".join(parts)
-
     def _raise_status(self, response: Any) -> None:
-        status, said = response.status, self._answer_of(response)
+        status, said = response.status, answer_of(response)
         if status in (401, 403, 407):
             raise RemotePermissionError(f"{self.where}: access denied: {said}") from None
         if status in (404, 410):
@@ -411,7 +394,7 @@ class _HttpChunks(Chunks):
         if status == 200 and meta["size"] is not None and meta["size"] <= size:
             source.set_version(meta)
             return 0, self._rest(meta["size"])
-        refusal = None if status in (200, 206, 416) else RemoteError(f"{self.where}: {self._answer_of(response)}")
+        refusal = None if status in (200, 206, 416) else RemoteError(f"{self.where}: {answer_of(response)}")
         self._drop()
         if status != 200 or meta["size"] is None:
             meta = self._size(refusal)

@@ -127,6 +127,8 @@ def source_and_options(
     Makes at most one request: for the checksum, unless `options` give it or decline it.
     """
     etag = meta["e_tag"]
+    if etag and type(store).__name__ == "AzureStore" and not etag.endswith('"'):
+        etag = f'"{etag}"'  # Azure's listings leave out the quotes that its responses have
     # Objects with equal weak ETags can differ, and If-Match never matches a weak one (RFC 9110, 13.1.1).
     strong = etag if etag and not etag.startswith("W/") else None
     source = FromStore(store, meta["path"], meta["size"], strong, meta["last_modified"], _deadline_of(options))

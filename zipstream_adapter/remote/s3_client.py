@@ -14,7 +14,6 @@ import re
 import ssl
 import tempfile
 import threading
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from ..errors import OptionError, RemoteConnectionError, RemoteError, RemoteNotFoundError, RemotePermissionError
-from .stores import import_obstore, map_errors, object_name
+from .stores import checked_config, import_obstore, map_errors, object_name
 
 # Validity of a signed URL: parts may wait hours for a worker.
 URL_LIFETIME = timedelta(hours=12)
@@ -45,7 +44,6 @@ _HONOURED_OPTIONS = ("allow_invalid_certificates", "root_certificate", "proxy_ur
 _IRRELEVANT_OPTIONS = (
     "allow_http", "timeout", "connect_timeout", "read_timeout", "randomize_addresses", "default_content_type",
 )  # fmt: skip
-_configs: dict[int, tuple[weakref.ref[Any], dict[str, Any] | None]] = {}
 
 
 def import_botocore(module: str = "botocore") -> Any:
@@ -104,24 +102,7 @@ class S3Object:
 
     def __init__(self, store: Any, path: str) -> None:
         self.where = object_name(store, path)
-        if type(store).__name__ != "S3Store":
-            raise OptionError(
-                f"{self.where}: only an S3Store supports uploads by parts: use upload_zip, which writes to any bucket. "
-                "(For Google's buckets, S3Store(bucket, endpoint='https://storage.googleapis.com', …) with an HMAC key)"
-            )
-        config = _store_config(store)
-        if config is None:
-            raise OptionError(
-                f"{self.where}: obstore cannot report the store's options: give allow_http, timeout and other client "
-                "options as client_options={'allow_http': True, …}"
-            )
-        for option in _UNSUPPORTED_OPTIONS:
-            value = str(config.get(option, os.environ.get(f"AWS_{option.upper()}", "false")))
-            if value.lower() not in ("false", "0", ""):
-                raise OptionError(
-                    f"{self.where}: {option}={config.get(option, value)!r} is not supported for uploads "
-                    "by parts: leave it out"
-                )
+        config = checked_config(store, self.where, "AWS", _UNSUPPORTED_OPTIONS)
         with map_errors(self.where):
             example = urlsplit(import_obstore().sign(store, "GET", path, URL_LIFETIME))
         signed = {key: value[0] for key, value in parse_qs(example.query).items()}
@@ -199,25 +180,6 @@ def stored_crc32(target: S3Object) -> tuple[str | None, int | None]:
     if kind != "FULL_OBJECT" or not re.fullmatch(r"[A-Za-z0-9+/]{6}==", value):
         return etag, None
     return etag, int.from_bytes(base64.b64decode(value), "big")
-
-
-def _store_config(store: Any) -> dict[str, Any] | None:
-    """Return the options of `store`; None if client options were given among them.
-
-    In that case obstore panics and prints to standard error, so each store is asked only once.
-    """
-    kept = _configs.get(id(store))
-    if kept is not None and kept[0]() is store:
-        return kept[1]
-    try:
-        config = dict(store.config)
-    except BaseException as exc:
-        if type(exc).__name__ != "PanicException":
-            raise
-        config = None
-    key = id(store)
-    _configs[key] = weakref.ref(store, lambda _: _configs.pop(key, None)), config
-    return config
 
 
 def _client_options(store: Any, where: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -184,6 +185,47 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_shared)
 
 
+_configs: dict[int, tuple[weakref.ref[Any], dict[str, Any] | None]] = {}
+
+
+def checked_config(store: Any, where: str, prefix: str, unsupported: Iterable[str]) -> dict[str, Any]:
+    """Return the options of a store. Those in environment variables are not among them.
+
+    Raises OptionError if it has one that is not supported for uploads by parts, also in a variable with `prefix`.
+    """
+    config = _config_of(store)
+    if config is None:
+        raise OptionError(
+            f"{where}: obstore cannot report the store's options: give allow_http, timeout and other client "
+            "options as client_options={'allow_http': True, …}"
+        )
+    for option in unsupported:
+        value = str(config.get(option, os.environ.get(f"{prefix}_{option.upper()}", "false")))
+        if value.lower() not in ("false", "0", ""):
+            shown = "…" if "key" in option else repr(config.get(option, value))  # it may be a secret
+            raise OptionError(f"{where}: {option}={shown} is not supported for uploads by parts: leave it out")
+    return config
+
+
+def _config_of(store: Any) -> dict[str, Any] | None:
+    """Return the options of `store`; None if client options were given among them.
+
+    In that case obstore panics and prints to standard error, so each store is asked only once.
+    """
+    kept = _configs.get(id(store))
+    if kept is not None and kept[0]() is store:
+        return kept[1]
+    try:
+        config = dict(store.config)
+    except BaseException as exc:
+        if type(exc).__name__ != "PanicException":
+            raise
+        config = None
+    key = id(store)
+    _configs[key] = weakref.ref(store, lambda _: _configs.pop(key, None)), config
+    return config
+
+
 def quoted_url(url: str) -> str:
     """Return `url` quoted for an error: without user, password, query and fragment."""
     return _short_quoted(redact_url(url)) if isinstance(url, str) else short_repr(url)
@@ -321,7 +363,7 @@ def _connection_error(kind: str, text: str, where: str) -> Exception | None:
 def _server_answer(text: str) -> str:
     """Return the server's status and the code and message of the object store; empty if there is no response."""
     parts = [found[1].strip() for found in (pattern.search(text) for pattern in (_STATUS, _CODE, _MESSAGE)) if found]
-    return ": ".join(parts)
+    return ": ".join(part.partition("\n")[0] for part in parts)
 
 
 def _connection_cause(text: str) -> str:

@@ -92,7 +92,7 @@ class _Requests(Body):
             self._refuse_used_up()
         raw = getattr(self._source, "raw", None)
         # Other raw objects than responses of urllib3 do not decode, and their tell() may have another origin.
-        is_urllib3 = raw is not None and _kind_of(type(raw)) is _Urllib3  # type: ignore[arg-type]
+        is_urllib3 = raw is not None and kind_of_response(type(raw)) is _Urllib3  # type: ignore[arg-type]
         self._expect_length(_position(raw) if is_urllib3 else 0, getattr(raw, "tell", None) if is_urllib3 else None)
 
     def _chunks(self, size: int) -> Iterator[Any]:
@@ -219,7 +219,8 @@ _KINDS = {
 
 
 @lru_cache(maxsize=256)
-def _kind_of(kind: Hashable) -> type[Body] | None:
+def kind_of_response(kind: Hashable) -> type[Body] | None:
+    """Return the kind of Body for objects of the class `kind`. Returns None if they are not responses."""
     assert isinstance(kind, type)
     for base in kind.__mro__:
         module = base.__module__
@@ -234,7 +235,7 @@ def _kind_of(kind: Hashable) -> type[Body] | None:
 
 def response_of(source: Any, name: str) -> Body | None:
     """Return the Body of `source` for the entry `name`, not yet begun. Returns None if `source` is not a response."""
-    kind = _kind_of(type(source))  # type: ignore[arg-type]
+    kind = kind_of_response(type(source))  # type: ignore[arg-type]
     return None if kind is None else kind(source, name)
 
 

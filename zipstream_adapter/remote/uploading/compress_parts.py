@@ -32,8 +32,9 @@ from ...errors import EntryError, OptionError, StreamClosedError
 from ..background import call_in_time
 from ..object_source import FromStore
 from ..stores import check_store, checked_path, import_obstore, map_errors
+from .limits import limits_of
 from .packs import FromPacks, Job, Made, PackTarget, PackVersion, Slice, compress_share
-from .upload import MAX_PART_SIZE
+from .upload import refuse_http
 from .upload_parts import refuse_forks
 
 if TYPE_CHECKING:
@@ -257,6 +258,7 @@ class _Work:
         if store is not None:
             import_obstore()
             check_store(store, "put")
+            refuse_http(store, f"store={store!r}")
             self.directory = f"{checked_path(prefix, repr(prefix)) or 'temporary'}/{secrets.token_hex(8)}/"
         self._packs: dict[str, FromStore] = {}
         self._members: dict[int, _Member] = {}
@@ -321,7 +323,7 @@ class _Work:
     def _task(self, places: Places, jobs: list[Job]) -> tuple[tuple[Places, list[Job]], Task]:
         target = None
         if self._store is not None:
-            part_size = min(self._piece_size + _ENOUGH, MAX_PART_SIZE)
+            part_size = min(self._piece_size + _ENOUGH, limits_of(self._store).part_size)
             target = PackTarget(self._store, f"{self.directory}{self._shares}", part_size, self._max_inline)
         self._shares += 1
         return (places, jobs), Task(compress_share, (jobs, self._engine, target))

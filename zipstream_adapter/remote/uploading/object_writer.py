@@ -58,7 +58,8 @@ def open_object(
             over plain HTTP needs ``allow_http=True``: ``open_object("s3://bucket/key", endpoint="http://localhost:9000",
             allow_http=True)``.
         path: the object's path in the store. An existing object is replaced once the file is closed.
-        part_size: bytes of a part, 5 MiB to 5 GiB. Default: 16 MiB, enough for 156 GiB in 10,000 parts.
+        part_size: bytes of a part, 5 MiB to 5 GiB (Azure: 4,000 MiB). Default: 16 MiB, enough for 156 GiB in 10,000
+            parts (Azure: 781 GiB in 50,000).
         max_concurrency: parts to send at a time, while as many are gathered. Memory: up to
             2 * part_size * max_concurrency. A write that fills a part beyond that waits until others have been sent.
         attributes: attributes of the object, as for obstore. Default: Content-Type application/zip.
@@ -68,9 +69,9 @@ def open_object(
             Giving up the upload may take longer.
         store_options: options of obstore, as for `open_remote`; for a URL only.
 
-    Raises OptionError, ImportError, ForkedError at once; LimitError if 10,000 parts are not enough, RemoteError of the
-    store, in `write` and `close`; BadArchiveError in `close` for an incomplete archive; PoisonedError in `close` after
-    a failure.
+    Raises OptionError, ImportError, ForkedError at once; LimitError if the most parts are not enough, RemoteError
+    of the store, in `write` and `close`; BadArchiveError in `close` for an incomplete archive; PoisonedError in `close`
+    after a failure.
     """
     found, path = find_destination(store, path, patience, store_options)
     settings = UploadSettings(found, path, part_size, max_concurrency, attributes, deadline)

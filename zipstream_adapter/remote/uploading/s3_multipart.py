@@ -7,139 +7,78 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ...errors import RemoteError, RemoteNotFoundError, RemotePermissionError, SourceChangedError
+from ...errors import RemoteError, RemoteNotFoundError, RemotePermissionError
 from ..s3_client import ClientSettings, S3Object, client_of, mapping_errors
+from .part_body import PartBody, SourceFailed
 
 # Tries to abort an upload: parts may arrive after an abort (Amazon S3 API Reference, AbortMultipartUpload).
 _MAX_ABORTS = 5
 
 
-class PartTarget(NamedTuple):
-    """Signed URL of one part, with all that a worker needs to send it. Can be pickled."""
+class S3Part(NamedTuple):
+    """See `PartTarget`: the signed URL of one part, with all that a worker needs to send it."""
 
     url: str
     where: str
     place: dict[str, Any]
     settings: ClientSettings
 
+    def __repr__(self) -> str:
+        return f"<S3Part of {self.where}>"  # without the signature
 
-def put_part(target: PartTarget, data: bytes | bytearray) -> str:
-    """Upload one part and return its ETag. The store verifies the data by its MD5 (RFC 1864)."""
-    return _put(target, data, hashlib.md5(data, usedforsecurity=False).digest())
+    def put(self, data: bytes | bytearray) -> str:
+        """See `PartTarget.put`. The store verifies the data by its MD5 (RFC 1864)."""
+        return self._send(data, hashlib.md5(data, usedforsecurity=False).digest())
 
+    def stream(self, size: int, make: Callable[[], Iterable[bytes]]) -> str:
+        """See `PartTarget.stream`.
 
-def stream_part(target: PartTarget, size: int, make: Callable[[], Iterable[bytes]]) -> str:
-    """Like `put_part`, while the part is made. `make` returns its `size` bytes, and is called again for each try.
+        The ETag is compared with the MD5 of the bytes that were sent. If it is another value, as in buckets encrypted
+        by AWS KMS, the part is sent once more with its MD5, which the store verifies. This process then makes further
+        parts for the bucket twice, and sends them once.
+        """
+        bucket = self.settings.endpoint, self.place["Bucket"]
+        body = PartBody(size, make, self.where)
+        try:
+            if bucket in _without_md5:
+                return self._send(body, body.find_md5())
+            etag = self._send(body, None)
+            if etag.strip('"') != body.md5.hex():
+                _without_md5.add(bucket)
+                etag = self._send(body, body.md5)
+            return etag
+        except SourceFailed as failed:
+            raise failed.error from None
+        finally:
+            body.close()
 
-    The ETag is compared with the MD5 of the bytes that were sent. If it is another value, as in buckets encrypted by
-    AWS KMS, the part is sent once more with its MD5, which the store verifies. This process then makes further parts
-    for the bucket twice, and sends them once.
-    """
-    place = target.settings.endpoint, target.place["Bucket"]
-    body = _PartBody(size, make)
-    try:
-        if place in _without_md5:
+    def _send(self, body: bytes | bytearray | PartBody, md5: bytes | None) -> str:
+        known = {} if md5 is None else {"ContentMD5": base64.b64encode(md5).decode()}
+        if isinstance(body, PartBody):
             body.seek(0)
-            while body.read():
-                pass
-            return _put(target, body, body.md5)
-        etag = _put(target, body, None)
-        if etag.strip('"') != body.md5.hex():
-            _without_md5.add(place)
-            etag = _put(target, body, body.md5)
-        return etag
-    except _SourceFailed as failed:
-        raise failed.error from None
-    finally:
-        body.close()
+        try:
+            with mapping_errors(self.where, self.settings.tries):
+                client = client_of(self.settings)
+                etag = client.upload_part(**self.place, SignedUrl=self.url, Body=body, **known).get("ETag")
+        finally:  # a store that verifies the MD5 would only say that it is wrong
+            if isinstance(body, PartBody) and md5 is not None:
+                body.refuse_other(md5)
+        if not etag:
+            raise RemoteError(f"{self.where}: the store accepted a part but returned no ETag")
+        return str(etag)
 
 
 # Endpoints and buckets whose ETags are not the MD5s of parts.
 _without_md5: set[tuple[str, str]] = set()
 
 
-def _put(target: PartTarget, body: Any, md5: bytes | None) -> str:
-    known = {} if md5 is None else {"ContentMD5": base64.b64encode(md5).decode()}
-    if isinstance(body, _PartBody):
-        body.seek(0)
-    with mapping_errors(target.where, target.settings.tries):
-        client = client_of(target.settings)
-        etag = client.upload_part(**target.place, SignedUrl=target.url, Body=body, **known).get("ETag")
-    if isinstance(body, _PartBody) and md5 not in (None, body.md5):
-        raise SourceChangedError(f"{target.where}: the sources of a part gave other data when it was made again")
-    if not etag:
-        raise RemoteError(f"{target.where}: the store accepted a part but returned no ETag")
-    return str(etag)
-
-
-class _SourceFailed(BaseException):
-    """An error in making a part. botocore would take it for one of the connection, and repeat the request."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-class _PartBody:
-    """A part as the file that botocore sends. It can be rewound to the beginning only, which makes the part anew."""
-
-    def __init__(self, size: int, make: Callable[[], Iterable[bytes]]) -> None:
-        self._size = size
-        self._make = make
-        self._chunks: Iterator[bytes] = iter(())
-        self._first = b""
-        self._at = 0
-        self._md5 = hashlib.md5(usedforsecurity=False)
-
-    def __len__(self) -> int:
-        return self._size
-
-    @property
-    def md5(self) -> bytes:
-        """MD5 of the bytes that have been read."""
-        return self._md5.digest()
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        if offset or whence:
-            raise io.UnsupportedOperation("a part can be rewound to its beginning only")
-        self.close()
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._at = 0
-        self._chunks = iter(self._make())
-        self._first = self._next()  # before the request begins: it may take long
-        return 0
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next chunk, of any length; b"" at the end."""
-        chunk, self._first = self._first or self._next(), b""
-        self._md5.update(chunk)
-        self._at += len(chunk)
-        return chunk
-
-    def _next(self) -> bytes:
-        try:
-            return next(self._chunks, b"")
-        except Exception as exc:
-            raise _SourceFailed(exc) from None
-
-    def close(self) -> None:
-        """Close the source."""
-        close = getattr(self._chunks, "close", None)
-        if callable(close):
-            close()
-
-
-class Multipart:
-    """A multipart upload, begun on creation, unless `upload_id` names one. The caller must complete or abort it."""
+class S3Multipart:
+    """See `Multipart`."""
 
     def __init__(self, store: Any, path: str, upload_id: str | None = None) -> None:
         self._object = S3Object(store, path)
@@ -153,11 +92,11 @@ class Multipart:
 
     @property
     def upload_id(self) -> str:
-        """The store's name of the upload."""
+        """The UploadId."""
         return str(self._id)
 
     def sent_parts(self) -> Iterator[tuple[int, str, int]]:
-        """Yield number, ETag and size of each part that the store has, asking for 1,000 at a time."""
+        """See `Multipart.sent_parts`. Asks for 1,000 at a time."""
         marker = 0
         while True:
             try:
@@ -172,14 +111,14 @@ class Multipart:
                 return
             marker = int(found["NextPartNumberMarker"])
 
-    def target(self, number: int) -> PartTarget:
-        """Return the target of part `number`, counted from 1."""
+    def target(self, number: int) -> S3Part:
+        """See `Multipart.target`."""
         part = {"PartNumber": number, "UploadId": self._id}
         url = self._object.signed_url("upload_part", **part)
-        return PartTarget(url, self.where, {**self._object.place, **part}, self._object.settings.for_workers)
+        return S3Part(url, self.where, {**self._object.place, **part}, self._object.settings.for_workers)
 
     def complete(self, etags: Sequence[str]) -> tuple[str | None, str | None]:
-        """Assemble the object from the parts. Returns its ETag and version."""
+        """See `Multipart.complete`."""
         parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
         failure = "the parts could not be made one object"
         try:
@@ -198,7 +137,7 @@ class Multipart:
         return done["ETag"], done.get("VersionId")
 
     def abort(self, failure: BaseException) -> None:
-        """Abort the upload, including parts that arrive late. Adds a note to `failure` if that fails."""
+        """See `Multipart.abort`. Parts that arrive late are removed, too."""
         left: object = "parts keep arriving"
         try:
             for _ in range(_MAX_ABORTS):

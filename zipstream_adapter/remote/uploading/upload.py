@@ -19,6 +19,7 @@ from ..store_options import StoreOptions
 from ..stores import check_store, checked_path, import_obstore, map_error, object_name
 from ..waiting import Waiting, call_within
 from .destination import find_destination, split_options
+from .limits import MIN_PART_SIZE, S3_LIMITS, UploadLimits, limits_of
 from .part_upload import PartUpload
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from ..._entries.coercion import EntryLike
 
-# Limits of S3 and of Google's buckets (Amazon S3 User Guide, "Amazon S3 multipart upload limits"). All parts but the
-# last have the same size, as Cloudflare R2 requires.
-MIN_PART_SIZE, MAX_PART_SIZE, MAX_PARTS = 5 << 20, 5 << 30, 10_000
 _MIB = 1 << 20
 _DEFAULT_PART_SIZE, _DEFAULT_PART_SIZE_UNKNOWN = 8 * _MIB, 16 * _MIB
 _CONTENT_TYPE = {"Content-Type": "application/zip"}
@@ -77,9 +75,10 @@ def upload_zip(
             needs ``endpoint="http://…", allow_http=True``.
         path: the object's path in the store. An existing object is replaced once the archive is complete.
         entries: as for `stream_zip`; or a `ZipStream` from which nothing has been read; or a `ZipLayout`.
-        part_size: bytes of a part, 5 MiB to 5 GiB; an upload has at most 10,000 parts. Default, if the size of the
-            archive is known, or the size of its data (a list of entries with declared sizes): 8 MiB, or as many more as
-            10,000 parts need. Default otherwise: 16 MiB, enough for 156 GiB.
+        part_size: bytes of a part, 5 MiB to 5 GiB (Azure: 4,000 MiB); an upload has at most 10,000 parts (Azure:
+            50,000). Default, if the size of the archive is known, or the size of its data (a list of entries with
+            declared sizes): 8 MiB, or as many more as that number of parts needs. Default otherwise: 16 MiB, enough for
+            156 GiB (Azure: 781 GiB).
         max_concurrency: parts to send at a time, while as many are gathered. Memory: up to
             2 * part_size * max_concurrency, besides what the stream takes.
         attributes: attributes of the object, as for obstore. Default: Content-Type application/zip, if the store
@@ -91,8 +90,8 @@ def upload_zip(
         options: those of `stream_zip`, if `entries` are entries; for a URL also those of the store, as for
             `open_remote`.
 
-    Raises OptionError, EntryTypeError, ImportError at once; LimitError if 10,000 parts are not enough; errors of
-    `stream_zip` during iteration; RemoteError of the store. On any exception, KeyboardInterrupt included, the upload
+    Raises OptionError, EntryTypeError, ImportError at once; LimitError if the most parts are not enough; errors
+    of `stream_zip` during iteration; RemoteError of the store. On any exception, KeyboardInterrupt included, the upload
     has been aborted before it is raised, and an existing object is unchanged. Only an interrupt while the last part is
     sent and the object is assembled comes too late: it is raised afterwards, and the archive is complete. (If the
     process is killed, parts remain: use a lifecycle rule of the bucket. Azure removes them after a week.)
@@ -156,9 +155,9 @@ class UploadSettings:
         if not path:
             raise OptionError(f"{self.where}: an object needs a path: give one")
         check_store(store, "put")
-        if type(store).__name__ == "HTTPStore":
-            raise OptionError(f"{self.where}: HTTP has no multipart uploads: give the store of a bucket")
-        self._given = checked_part_size(part_size)
+        refuse_http(store, self.where)
+        self.limits = limits_of(store)
+        self._given = checked_part_size(part_size, self.limits)
         concurrency = count_of(max_concurrency, 1)
         if concurrency is None:
             raise OptionError(f"max_concurrency={max_concurrency!r}: give a whole number, 1 or more")
@@ -170,7 +169,7 @@ class UploadSettings:
 
     def set_size(self, known: int | None, bound: int | None) -> None:
         """Choose the part size for an archive of `known` bytes, or at most `bound` bytes, or unknown size."""
-        self.part_size = part_size_for(self._given, known, bound, self.where)
+        self.part_size = part_size_for(self._given, known, bound, self.where, self.limits)
 
     @property
     def single_put_options(self) -> dict[str, Any]:
@@ -191,8 +190,8 @@ class UploadSettings:
         return PartBuffer(self.part_size * self._concurrency)
 
     def check_size(self, size: int) -> None:
-        if size > self.part_size * MAX_PARTS:
-            raise _too_large(self.where, self.part_size)
+        if size > self.part_size * self.limits.parts:
+            raise _too_large(self.where, self.part_size, self.limits)
 
     def error_to_raise(self, exc: BaseException, of_source: BaseException | None) -> BaseException:
         """Return the error to raise for `exc`: `of_source`, the failure of the source, if there is one.
@@ -210,32 +209,41 @@ class UploadSettings:
         return Uploaded(self.path, size, put_result.get("e_tag"), put_result.get("version"))
 
 
-def checked_part_size(part_size: int | None) -> int | None:
-    """Return `part_size` as an int. Raises OptionError if no store accepts it."""
+def refuse_http(store: Any, where: str) -> None:
+    """Raise OptionError for an HTTPStore."""
+    if type(store).__name__ == "HTTPStore":
+        raise OptionError(f"{where}: HTTP has no multipart uploads: give the store of a bucket")
+
+
+def checked_part_size(part_size: int | None, limits: UploadLimits) -> int | None:
+    """Return `part_size` as an int. Raises OptionError if the store does not accept it."""
     number = count_of(part_size, MIN_PART_SIZE)
-    if part_size is not None and (number is None or number > MAX_PART_SIZE):
-        raise OptionError(f"part_size={part_size!r}: give bytes from 5 MiB to 5 GiB, or None")
+    if part_size is not None and (number is None or number > limits.part_size):
+        most = "5 GiB" if limits.part_size == 5 << 30 else f"{limits.part_size // _MIB} MiB"
+        raise OptionError(f"part_size={part_size!r}: give bytes from 5 MiB to {most}, or None")
     return number
 
 
-def part_size_for(given: int | None, known: int | None, bound: int | None, where: str) -> int:
-    """Return the part size in bytes: `given`, or one for which 10,000 parts suffice.
+def part_size_for(
+    given: int | None, known: int | None, bound: int | None, where: str, limits: UploadLimits = S3_LIMITS
+) -> int:
+    """Return the part size in bytes: `given`, or one for which the most parts suffice (10,000; Azure: 50,000).
 
     The archive has `known` bytes, or at most `bound` bytes. Raises LimitError if `known` bytes do not fit.
     """
     most = bound if known is None else known
     if given is None:
-        needed = -(-(most or 0) // MAX_PARTS)
+        needed = -(-(most or 0) // limits.parts)
         given = max(_DEFAULT_PART_SIZE if most is not None else _DEFAULT_PART_SIZE_UNKNOWN, -(-needed // _MIB) * _MIB)
-    if known is not None and known > given * MAX_PARTS:
-        raise _too_large(where, given, f"it has {known} bytes")
+    if known is not None and known > given * limits.parts:
+        raise _too_large(where, given, limits, f"it has {known} bytes")
     return given
 
 
-def _too_large(where: str, part_size: int, fact: str = "it has more bytes") -> LimitError:
+def _too_large(where: str, part_size: int, limits: UploadLimits, fact: str = "it has more bytes") -> LimitError:
     return LimitError(
-        f"{where}: the archive does not fit {MAX_PARTS} parts of {part_size} bytes, {MAX_PARTS * part_size} in all: "
-        f"{fact}. Give a larger part_size"
+        f"{where}: the archive does not fit {limits.parts} parts of {part_size} bytes, {limits.parts * part_size} in "
+        f"all: {fact}. Give a larger part_size"
     )
 
 

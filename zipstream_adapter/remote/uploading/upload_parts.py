@@ -1,4 +1,4 @@
-"""Upload one archive to an S3 object by many workers, on other machines if desired (extra ``s3``)."""
+"""Upload one archive to an object in S3 or Azure by many workers, on other machines if desired (extra ``s3``)."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..._checks import count_of, typed_repr
-from ..._concurrency.scattered import check_executor
+from ..._concurrency.scattered import check_executor, end_all
 from ..._layout.layout import ZipLayout
 from ..._layout.parts import Part
 from ...errors import LimitError, OptionError, RemoteError, SourceChangedError
 from ..background import run_in_time
 from ..stores import is_transient
 from ..waiting import call_within, raise_late, time_left, without_deadline
-from .s3_multipart import Multipart, PartTarget, put_part, stream_part
+from .multipart import Multipart, PartTarget, open_multipart
 from .upload import Uploaded, UploadSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
-# The largest object of S3 (Amazon S3 User Guide, "Amazon S3 multipart upload limits").
-_MAX_OBJECT = 5 << 40
 # Parts of up to this many bytes are made before they are sent.
 MOST_HELD = 16 << 20
 
@@ -32,7 +30,7 @@ class UploadToken(NamedTuple):
 
     Attributes:
         path: the object's path in the store.
-        upload_id: the store's name of the upload.
+        upload_id: the store's name of the upload; for Azure, how the names of its blocks begin.
         part_size: bytes of a part.
         size: bytes of the archive.
         etag: `ZipLayout.etag` of the archive; None if it has none.
@@ -75,47 +73,52 @@ def upload_parts(
     resume: UploadToken | None = None,
     deadline: float | None = None,
 ) -> Uploaded:
-    """Write the archive of `layout` to one S3 object whose parts workers make and upload: all of it, or nothing.
+    """Write the archive of `layout` to one object whose parts workers make and upload: all of it, or nothing.
 
     A worker receives a `Part` of the layout (some hundred bytes for each member in it) and a signed URL, which is valid
-    for 12 hours. It returns an ETag. Workers need no credentials, but access to the sources: files under the same
+    for 12 hours. It returns a short text. Workers need no credentials, but access to the sources: files under the same
     paths, or objects (`Entry.from_store`).
 
     Args:
-        store: an obstore S3Store, of Amazon or any S3-compatible store. (Google's buckets are, with an HMAC key.) Its
-            credentials are its own options, those in the environment (AWS_ACCESS_KEY_ID …), or its
-            `credential_provider`'s. For credentials found elsewhere, as on an EC2 instance, give it
-            ``credential_provider=obstore.auth.boto3.Boto3CredentialProvider()``.
+        store: an obstore S3Store, of Amazon or any S3-compatible store; or an AzureStore, whose blocks the parts are.
+            For Google's buckets, give ``S3Store(bucket, endpoint="https://storage.googleapis.com", region="auto", …)``
+            with an HMAC key. An S3Store's credentials are its own options, those in the environment
+            (AWS_ACCESS_KEY_ID …), or its `credential_provider`'s. For credentials found elsewhere, as on an EC2
+            instance, give it ``credential_provider=obstore.auth.boto3.Boto3CredentialProvider()``. An AzureStore may
+            have any credentials with which obstore signs URLs: an account key, or those of Entra ID. If it has a shared
+            access signature instead, workers get URLs with that one, whose rights and time are its own.
         path: the object's path in the store. An existing object is replaced once the archive is complete.
         layout: the archive. Workers also read the data needed for missing checksums; if that is much, call
             `layout.find_checksums(executor)` first, or declare the checksums.
         executor: a concurrent.futures.Executor: threads, processes, or one that uses other machines, such as
             `get_executor()` of a Dask client. It is not shut down. Processes must be made by spawn or forkserver; those
             of fork (Linux's default before Python 3.14) are refused.
-        part_size: bytes of a part, 5 MiB to 5 GiB. Default: 8 MiB, or more if 10,000 parts of 8 MiB are not enough. A
-            worker holds a part of up to 16 MiB in memory. It sends a larger one while it makes it, in chunks, and makes
-            it anew for each further try. (If the bucket's ETags are not MD5s, as with AWS KMS, it makes each part
-            twice, because the store verifies the MD5.)
+        part_size: bytes of a part, 5 MiB to 5 GiB (Azure: 4,000 MiB). Default: 8 MiB, or more if 10,000 parts (Azure:
+            50,000) of 8 MiB are not enough. A worker holds a part of up to 16 MiB in memory. It sends a larger one
+            while it makes it, in chunks, and makes it anew for each further try. For Azure, and if a bucket's ETags are
+            not MD5s, as with AWS KMS, it makes a larger part twice, because the store verifies the MD5.
         max_concurrency: most parts submitted to the executor at a time, queued ones included.
         tries: how often a part is handed to a worker whose connection to the store fails, or that the store answers by
-            a 5xx or 429. The worker itself repeats a request before, as often as ``max_retries`` of the store's
-            ``retry_config`` says; by default 8 times, for two minutes on average. Other failures end the upload at
-            once.
+            a 5xx or 429. The worker itself repeats a request before, as the store's ``retry_config`` says. Default: for
+            S3, 8 times, for two minutes on average; for Azure, for 180 seconds, or as its Retry-After says. Other
+            failures end the upload at once.
         on_progress: called in this thread at the beginning, and after each part that the store has. An exception that
             it raises ends the upload.
         keep: whether a failure leaves the parts in the store, to go on later. Default: it aborts the upload. The token
             for `resume` is in each `PartsProgress`, and in the attribute `token` of the exception. (Parts that are kept
-            cost money: `abort_upload` removes them, or a lifecycle rule of the bucket.)
+            cost money: `abort_upload` removes them, or a lifecycle rule of the bucket. Azure has no request for that.
+            It drops blocks itself, a week after the last one came, or when another object is written to the path.)
         resume: token of an upload that was kept. The store is asked for the parts that it has, which are not sent
             again. `layout` must be that of the same archive; `part_size` is the token's. A failure keeps the parts.
         deadline: seconds that the whole call may take, checked where it waits for workers and for the store; None (the
             default) for no limit. After it, RemoteTimeoutError is raised as any other failure, once the running parts
             have ended and the upload has been aborted (or kept): giving up may take longer.
 
-    Raises OptionError, LimitError (for more than 10,000 parts or 5 TiB), SourceChangedError (if `resume` is of another
-    archive) at once; the first error raised in making a part; RemoteError of the store. Before any exception is raised,
-    running parts have ended (as far as the executor reports them) and, unless `keep` or `resume` is given, the upload
-    has been aborted; an existing object is unchanged.
+    Raises OptionError, LimitError (for more than 10,000 parts or 5 TiB; Azure: 50,000 parts), SourceChangedError (if
+    `resume` is of another archive) at once; the first error raised in making a part; RemoteError of the store. Before
+    any exception is raised, running parts have ended (as far as the executor reports them) and, unless `keep` or
+    `resume` is given, the upload has been aborted; an existing object is unchanged. For Azure, no two uploads to one
+    path can run at a time: the one that is completed first makes the other fail.
     """
     if not isinstance(layout, ZipLayout):
         raise OptionError(f"layout={typed_repr(layout)}: give a ZipLayout; for streams and entries use upload_zip")
@@ -127,8 +130,9 @@ def upload_parts(
         part_size = _checked_token(resume, path, layout, part_size)
     settings = UploadSettings(store, path, part_size, max_concurrency, None, deadline)
     settings.set_size(layout.size, None)
-    if layout.size > _MAX_OBJECT:
-        raise LimitError(f"{settings.where}: the archive has {layout.size} bytes, and an object at most {_MAX_OBJECT}")
+    most = settings.limits.size
+    if layout.size > most:
+        raise LimitError(f"{settings.where}: the archive has {layout.size} bytes, and an object at most {most}")
     with call_within(settings.deadline):
         return _uploaded(settings, layout, executor, max_concurrency, tries, on_progress, keep, resume)
 
@@ -146,7 +150,7 @@ def _uploaded(
     """Upload the parts within the deadline of this thread's call. See `upload_parts`."""
     path = settings.path
     upload = run_in_time(
-        lambda: Multipart(settings.store, path, resume.upload_id if resume is not None else None),
+        lambda: open_multipart(settings.store, path, resume.upload_id if resume is not None else None),
         settings.where,
         undo=lambda made: made.abort(Exception()) if resume is None else None,
     )
@@ -171,10 +175,12 @@ def _uploaded(
 def abort_upload(store: Any, token: UploadToken) -> None:
     """Remove the parts of an upload that `upload_parts` kept. Has no effect if it was completed or aborted.
 
+    Nor has it for Azure, which drops blocks itself, a week after the last one came.
+
     Raises RemoteError if that is not possible.
     """
     failure = RemoteError(f"the upload {token.upload_id!r} of {token.path!r} could not be aborted")
-    Multipart(store, token.path, token.upload_id).abort(failure)
+    open_multipart(store, token.path, token.upload_id).abort(failure)
     if getattr(failure, "__notes__", None):
         raise failure
 
@@ -246,9 +252,7 @@ class _Sending:
                         self.etags[index] = future.result()
                         self._report()
         finally:
-            for future in pending:
-                future.cancel()
-            wait(pending)  # a running part could arrive after the abort
+            end_all(pending)  # a running part could arrive after the abort
 
     def _is_again(self, future: Future[str], index: int) -> bool:
         """Whether the part failed and must be handed to a worker again."""
@@ -281,13 +285,13 @@ def refuse_forks(executor: Executor) -> None:
 
 
 def make_and_put(part: Part, target: PartTarget) -> str:
-    """Make the part and upload it; returns its ETag. Runs on the worker."""
+    """Make the part and upload it; returns the store's mark of it. Runs on the worker."""
     if len(part) > MOST_HELD:
         part.find_checksums()  # a connection that waits for them would be closed
-        return stream_part(target, len(part), part.__iter__)
+        return target.stream(len(part), part.__iter__)
     data = bytearray(len(part))
     at = 0
     for chunk in part:
         data[at : at + len(chunk)] = chunk
         at += len(chunk)
-    return put_part(target, data)
+    return target.put(data)
