@@ -169,8 +169,15 @@ def test_an_unknown_option_is_named_with_the_callable(callee: str) -> None:
 def test_a_misspelt_option_has_a_hint() -> None:
     with pytest.raises(TypeError, match=r"'chunksize'\. Did you mean 'chunk_size'\?$"):
         UNKNOWN["ZipLayout"](chunksize=1)
-    with pytest.raises(TypeError, match=r"'on_error'$"):
+    with pytest.raises(TypeError, match=r"'on_error', which is an option of streams: .*leave out ranges=True"):
         UNKNOWN["ZipLayout"](on_error=print)
+
+
+@pytest.mark.parametrize("callee", ["ZipStream", "AsyncZipStream"])
+@pytest.mark.parametrize("name", sorted(Options._field_defaults.keys() - StreamOptions.__optional_keys__))
+def test_an_option_for_modules_of_the_package_is_unknown_to_users(callee: str, name: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{callee}\(\) got an unexpected keyword argument '{name}'"):
+        UNKNOWN[callee](**{name: None})
 
 
 def test_methods_may_be_called_by_all_their_names() -> None:

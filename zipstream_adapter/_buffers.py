@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 from collections.abc import Callable, Generator, Iterator
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,25 @@ if TYPE_CHECKING:
 LARGEST_PIECE = 1 << 20
 
 
-def flat_view(data: Buffer) -> memoryview:
-    """Return the bytes of `data`, of any shape and format, as a one-dimensional view. Copies only if needed."""
+# Items that are addresses (numpy's arrays of objects, pointers of ctypes), in a format as of PEP 3118. Names of fields
+# stand between colons, and Z before a letter is a complex number.
+_FIELD_NAMES, _ADDRESSES = re.compile(":[^:]*:"), re.compile("[OPXz&]|Z(?![fdg])")
+
+
+def view_of(data: Buffer) -> memoryview:
+    """Return a view of `data`. Raises TypeError if it is no buffer, or one of addresses, which are not its data."""
     view = memoryview(data)
+    if view.format != "B" and _ADDRESSES.search(_FIELD_NAMES.sub("", view.format)):
+        raise TypeError(f"the items of this {type(data).__name__} are addresses of objects, not data")
+    return view
+
+
+def flat_view(data: Buffer) -> memoryview:
+    """Return the bytes of `data`, of any shape and format, as a one-dimensional view. Copies only if needed.
+
+    Raises TypeError as `view_of`.
+    """
+    view = view_of(data)
     if view.format == "B" and view.ndim == 1 and view.c_contiguous:
         return view
     try:

@@ -287,3 +287,64 @@ def test_only_deflated_members_are_seekable(place: Path, option: str) -> None:
     assert status == 1
     assert archive == b""
     assert "--seekable: " in said
+
+
+def test_a_list_whose_paths_end_otherwise_is_refused(place: Path) -> None:
+    for option in "-@", "--files-from=list":
+        (place / "list").write_bytes(b"tree/a.txt\0tree/b.log\0")
+        status, _, said = run(place, option, "-o", "out.zip", data=(place / "list").read_bytes())
+        assert status == 1
+        assert said.endswith(" has NUL bytes: give --null if its paths end in them (find -print0)\n")
+    status, _, said = run(place, "-@", "-o", "out.zip", data=b"tree/a.txt\r\n")
+    assert status == 1
+    assert "'tree/a.txt\\r': No such file or directory (the lines of the list end in CR LF" in said
+    assert not (place / "out.zip").exists()
+
+
+def test_long_lists_are_read_in_parts(place: Path) -> None:
+    lines = b"tree/a.txt\n" + b"\n" * (1 << 20) + b"tree/b.log"
+    assert made(place, "-@", data=lines) == tree("a.txt", "b.log")
+    assert made(place, "-@", "--null", data=lines.replace(b"\n", b"\0")) == tree("a.txt", "b.log")
+
+
+@pytest.mark.parametrize("arguments", ["--version", "-V", "--help", "list --help", "--print-completion bash"])
+def test_a_text_that_cannot_be_written_is_a_failure(place: Path, arguments: str) -> None:
+    if "completion" in arguments:
+        pytest.importorskip("shtab")
+    command = [*MODULE, *arguments.split()]
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=place, timeout=200, check=False)
+        assert (done.returncode, done.stderr) == (1, b"zipstream-adapter: standard output: No space left on device\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=place, timeout=200, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+    if "help" not in arguments:
+        closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+        done = subprocess.run(closed, stderr=subprocess.PIPE, cwd=place, timeout=200, check=False)
+        assert done.returncode == 1
+        assert done.stderr == b"zipstream-adapter: standard output is closed: redirect it to a file or a pipe\n"
+
+
+def test_a_password_is_not_read_from_a_closed_standard_input(place: Path) -> None:
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *MODULE, "tree", "--password-file", "-", "-o", "out.zip"]
+    done = subprocess.run(command, capture_output=True, cwd=place, timeout=200, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"zipstream-adapter: --password-file -: standard input is closed")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize("gone", [False, True], ids=["full", "gone"])
+def test_messages_that_nobody_gets_do_not_stop_the_work(place: Path, gone: bool) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "wb") as full:
+        for options, status in {("-v",): 0, ("-x", "nothing"): 0, ("missing", "--ignore-errors"): 1}.items():
+            command = [*MODULE, "tree", *options, "-o", "out.zip"]
+            done = subprocess.run(command, stderr=writer if gone else full, cwd=place, timeout=200, check=False)
+            assert done.returncode == status
+            assert members((place / "out.zip").read_bytes()) == tree(*FILES)
+            (place / "out.zip").unlink()
+    os.close(writer)

@@ -20,6 +20,7 @@ from tests.support.oracles import need
 from tests.support.remote_servers import serving
 from zipstream_adapter import Entry, save, walk
 from zipstream_adapter._entries.coercion import EntryLike
+from zipstream_adapter.cli import main
 
 MODULE = (sys.executable, "-m", "zipstream_adapter")
 LINK = (stat.S_IFLNK | 0o777) << 16
@@ -395,3 +396,68 @@ def test_a_name_that_the_locale_does_not_have_is_named(tmp_path: Path, monkeypat
     monkeypatch.setenv("PYTHONUTF8", "1")
     assert run(tmp_path, "extract", "a.zip", "-d", "out")[0] == 0
     assert tree(tmp_path / "out") == {"a.txt": b"", "世界.txt": b""}
+
+
+def test_each_directory_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand in one another took minutes when each was looked at together with all above it."""
+    looked: list[str] = []
+    real = os.lstat
+
+    def look(path: str) -> os.stat_result:
+        looked.append(os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "lstat", look)
+    monkeypatch.chdir(tmp_path)
+    archive(tmp_path, [("d/" * 30 + "a", b"data")])
+    assert main(["extract", "a.zip", "-d", "x"]) == 0
+    assert (tmp_path / "x" / ("d/" * 30) / "a").read_bytes() == b"data"
+    made = [path for path in looked if path.endswith("/d")]
+    assert len(made) <= 2 * 30
+
+
+def test_a_directory_with_the_mode_of_a_link_is_a_directory(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        info = zipfile.ZipInfo("d/")
+        info.external_attr = LINK
+        file.writestr(info, b"")
+        file.writestr("d/a", b"data")
+    assert run(tmp_path, "extract", "a.zip", "-d", "x") == (0, b"", "")
+    assert tree(tmp_path / "x") == {"d/a": b"data"}
+
+
+def test_broken_bzip2_data_is_named(tmp_path: Path) -> None:
+    archive(tmp_path, [Entry.raw("a", b"no bzip2", compression="bzip2", size=9, crc32=0)])
+    for arguments in ("test", "a.zip"), ("cat", "a.zip", "a"), ("extract", "a.zip", "-d", "x"):
+        status, _, said = run(tmp_path, *arguments)
+        assert status == 1
+        assert said.startswith("zipstream-adapter: a.zip: member 'a' cannot be read: Invalid data stream")
+
+
+@pytest.mark.parametrize("fault", ["version", "name", "offset"])
+def test_an_archive_with_its_end_is_not_called_cut(tmp_path: Path, fault: str) -> None:
+    archive(tmp_path, [("ä", b"data")])
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    directory, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    if fault == "version":
+        data[directory + 6] = 255
+    elif fault == "name":
+        data[directory + 46] = 0xFF
+    else:
+        data[end + 12 : end + 16] = b"\xff\xff\xff\x7f"
+    (tmp_path / "a.zip").write_bytes(data)
+    status, _, said = run(tmp_path, "list", "a.zip")
+    assert status == 1
+    assert said.startswith("zipstream-adapter: 'a.zip' cannot be read as a zip archive: ")
+    assert " cut " not in said
+    (tmp_path / "a.zip").write_bytes(data[:-1])
+    assert "it is cut in its central directory" in run(tmp_path, "list", "a.zip")[2] or fault != "offset"
+
+
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("x", b"data")
+        file.infolist()[0].filename = ""
+    status, _, said = run(tmp_path, "extract", "a.zip", "-d", "x")
+    assert status == 1
+    assert said.startswith("zipstream-adapter: a member has an empty name")

@@ -28,6 +28,7 @@ import pytest
 from tests.support.loops import module
 from tests.support.oracles import members, need
 from tests.support.servers import is_settled, wait_for
+from zipstream_adapter.cli.serve import tries
 
 module("uvicorn")
 SECRET = b"not to be told"
@@ -366,6 +367,46 @@ def test_a_password_is_asked_for(place: Path) -> None:
             assert server.get("/a.txt", Authorization=wrong).status == 401
         for user in "", "user":
             assert server.get("/a.txt", Authorization=basic(f"{user}:geheim: süß")).body == MEMBERS["a.txt"]
+
+
+def test_an_address_that_tries_passwords_has_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    guard = tries.Tries(b"right")
+    client, other = {"client": ("192.0.2.1", 1)}, {"client": ("192.0.2.2", 1)}
+    for _ in range(tries.MOST_WRONG):
+        assert guard.wait(client) == 0
+        assert not guard.is_right(client, b"")  # the first request of a browser has none
+        assert not guard.is_right(client, b"wrong")
+    assert guard.wait(client) == tries.PAUSE_S
+    assert guard.wait(other) == 0
+    now += tries.PAUSE_S
+    assert guard.wait(client) == 0
+    assert guard.is_right(client, b"right")
+    for _ in range(tries.MOST_WRONG - 1):
+        assert not guard.is_right(client, b"wrong")
+    assert guard.wait(client) == 0
+    for last in range(tries.MOST_WRONG):
+        guard.is_right({"client": (f"2001:db8::{last}", 1)}, b"wrong")
+    assert guard.wait({"client": ("2001:db8::ffff", 1)}) == tries.PAUSE_S
+    assert guard.wait({"client": ("2001:db8:0:1::1", 1)}) == guard.wait({}) == 0
+    for number in range(20_000):
+        guard.is_right({"client": (f"10.0.{number >> 8}.{number & 255}", 1)}, b"wrong")
+    assert len(guard._wrong) == 10_000
+
+
+def test_many_wrong_passwords_are_answered_with_429(place: Path) -> None:
+    (place / "password").write_text("right")
+
+    def basic(text: str) -> str:
+        return "Basic " + base64.b64encode(text.encode()).decode()
+
+    with serving("tree", "--password-file", "password", cwd=place) as server:
+        for _ in range(tries.MOST_WRONG):
+            assert server.get("/a.txt", Authorization=basic("user:wrong")).status == 401
+        reply = server.get("/a.txt", Authorization=basic("user:right"))
+        assert reply.status == 429
+        assert 0 < int(reply.headers["retry-after"]) <= tries.PAUSE_S
 
 
 def test_several_paths_hidden_files_and_single_files(place: Path) -> None:

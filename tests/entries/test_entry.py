@@ -303,3 +303,21 @@ def test_a_bare_directory_is_refused_with_the_two_things_that_may_be_meant(tmp_p
         assert repr(str(tmp_path)) in str(caught.value)
         assert "walk(" in str(caught.value)
         assert "Entry.directory(" in str(caught.value)
+
+
+def test_symlink_refuses_a_target_with_a_nul() -> None:
+    with pytest.raises(EntryError, match=r"^entry 'link': the target 'a\\x00b' contains a NUL"):
+        Entry.symlink("link", "a\0b")
+
+
+def test_a_name_is_the_characters_of_a_str_whatever_its_class_says() -> None:
+    class Name(str):
+        def encode(self, *_: Any) -> bytes:
+            return b"../other"
+
+        def split(self, *_: Any) -> list[str]:
+            return ["safe"]
+
+    for entry in Entry(Name("../a"), b""), coerce((Name("../a"), b"")), coerce({"name": Name("../a"), "source": b""}):
+        assert type(entry.name) is str
+        assert entry.name == "../a"

@@ -21,7 +21,15 @@ import pytest
 
 from tests.support.loops import descriptors
 from tests.support.oracles import members
-from zipstream_adapter import Entry, EntryTypeError, NotAFileError, SizeMismatchError, SourceChangedError, stream_zip
+from zipstream_adapter import (
+    Entry,
+    EntryTypeError,
+    NotAFileError,
+    SizeMismatchError,
+    SourceChangedError,
+    ZipLayout,
+    stream_zip,
+)
 from zipstream_adapter._buffers import LARGEST_PIECE
 from zipstream_adapter._entries.source import OpenSource
 
@@ -445,3 +453,49 @@ def test_a_directory_entry_takes_date_and_mode_from_a_directory_only(tmp_path: P
         OpenSource(Entry("d/", tmp_path / "f"))
     with pytest.raises(FileNotFoundError):
         OpenSource(Entry("d/", tmp_path / "missing"))
+
+
+class Row(ctypes.Structure):
+    """A record with the address of its text."""
+
+    _fields_ = (("O", ctypes.c_int), ("text", ctypes.c_char_p))
+
+
+ADDRESSES: dict[str, Any] = {
+    "texts": ctypes.c_char_p,
+    "objects": ctypes.py_object,
+    "pointers": ctypes.POINTER(ctypes.c_int),
+    "records": Row,
+}
+
+
+@pytest.mark.parametrize("kind", ADDRESSES)
+def test_addresses_of_objects_are_no_data(kind: str) -> None:
+    """An array of objects has a buffer, too: numpy's arrays of dtype object, for example."""
+    made = (ADDRESSES[kind] * 2)()
+    assert stream_zip([("a", [made])]).size is None
+    for source in [made], iter([made]), lambda: [made]:
+        with pytest.raises(EntryTypeError, match=r"^entry 'a': the source gave .* its chunks must be bytes-like"):
+            b"".join(stream_zip([("a", source)]))
+    with pytest.raises(EntryTypeError, match=r"^entry 'a': the source gave "):
+        ZipLayout([("a", [made])])
+
+
+def test_an_array_of_objects_is_an_iterable_of_them() -> None:
+    numpy = pytest.importorskip("numpy")
+    column = numpy.array([b"one,", b"two"], dtype=object)
+    assert stream_zip([("a", column)]).size is None
+    assert members(b"".join(stream_zip([("a", column)]))) == {"a": b"one,two"}
+    assert members(b"".join(ZipLayout([Entry("a", column, size=7)]).iter_range())) == {"a": b"one,two"}
+    complex_numbers = numpy.array([1j, 2])
+    named = numpy.zeros(2, dtype=[("O", "<i4"), ("P", "<f8")])
+    assert members(b"".join(stream_zip([("a", complex_numbers), ("b", named)]))) == {
+        "a": complex_numbers.tobytes(),
+        "b": named.tobytes(),
+    }
+
+
+def test_chunks_of_any_shape_are_joined_for_a_layout() -> None:
+    chunks: list[Any] = [memoryview(b"abcdef")[::2], array.array("H", [1, 2])]
+    made = b"".join(ZipLayout([("a", chunks)]).iter_range())
+    assert members(made) == {"a": b"ace" + bytes(chunks[1])}

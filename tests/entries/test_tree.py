@@ -413,3 +413,24 @@ def test_bad_options_are_refused_before_anything_is_read(tmp_path: Path, option:
 def test_patterns_may_come_from_a_generator(tmp_path: Path) -> None:
     grow(tmp_path, "a/x", "b/x", "y")
     assert names(tmp_path, exclude=iter(["x"]), directories="none") == ["y"]
+
+
+@pytest.mark.parametrize(
+    ("root", "options", "said"),
+    [
+        ("", {}, r"^root='': give the path of a directory, or '\.'"),
+        (".", {"prefix": None}, r"^prefix=None \(NoneType\): give the name of a directory"),
+        (".", {"prefix": 5}, r"^prefix=5 \(int\): "),
+        (".", {"exclude": None}, r"^exclude=None \(NoneType\): give a list of patterns"),
+        (".", {"exclude": 5}, r"^exclude=5 \(int\): "),
+        (".", {"on_error": "skip"}, r"^on_error='skip' \(str\): give a function"),
+    ],
+)
+def test_wrong_arguments_are_named_at_once(root: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        walk(root, **options)
+
+
+def test_an_empty_path_is_not_the_current_directory() -> None:
+    with pytest.raises(EntryTypeError, match=r"^entry '': the path is empty: give the path of a file"):
+        b"".join(stream_zip([""]))

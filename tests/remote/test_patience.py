@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import ssl
 import struct
 import subprocess
@@ -41,7 +42,7 @@ from zipstream_adapter.errors import (
     RemoteTimeoutError,
     StreamClosedError,
 )
-from zipstream_adapter.remote import http_client, member_stream, open_remote, open_remote_async, upload_parts
+from zipstream_adapter.remote import http_client, member_stream, open_remote, open_remote_async, upload_parts, waiting
 from zipstream_adapter.remote.background import background
 from zipstream_adapter.remote.waiting import retry_after_of, seconds_of
 
@@ -135,6 +136,61 @@ def test_refused_connections_are_waited_out() -> None:
         assert archive.read("1.bin") == MEMBERS["1.bin"]
     later.join()
     server.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "s3"])
+def test_a_server_that_is_not_there_is_named_while_it_is_waited_for(
+    scheme: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting, "_QUIET_S", 0)
+    server = RawServer(DATA, None, None, listens=False)
+    store = {
+        "endpoint": server.url.rpartition("/")[0],
+        "allow_http": True,
+        "region": "us-east-1",
+        "skip_signature": True,
+    }
+    url, options = (server.url, {}) if scheme == "http" else ("s3://bucket/a.zip", store)
+    with pytest.raises(RemoteConnectionError, match="could not be reached"):
+        open_remote(url, patience=1, **options)  # type: ignore[arg-type]
+    server.close()
+    (record,) = caplog.records  # one, however often it was tried
+    assert record.name == "zipstream_adapter.remote.waiting"
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{url!r}: the server could not be reached")
+    assert record.getMessage().endswith("trying again for up to 1 s (patience)")
+
+
+@pytest.mark.parametrize("scheme", ["http", "s3"])
+def test_a_host_that_does_not_exist_is_not_waited_for(scheme: str) -> None:
+    try:
+        socket.getaddrinfo("host.invalid", 80)
+    except socket.gaierror as exc:
+        if exc.errno != socket.EAI_NONAME:
+            pytest.skip("the resolver here is out of order")
+    with pytest.raises(RemoteConnectionError, match=r"could not be reached: .*not known") as caught:
+        if scheme == "http":
+            open_remote("http://host.invalid/a.zip")
+        else:
+            open_remote("s3://bucket/a.zip", endpoint="http://host.invalid", allow_http=True, skip_signature=True)
+    assert "(tried" not in str(caught.value)
+
+
+def test_a_server_without_tls_is_named() -> None:
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(60)
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/a.zip"
+        with pytest.raises(RemoteConnectionError, match="does not speak TLS: give an http:// URL"):
+            open_remote(url)
+        thread.join()
 
 
 @pytest.mark.parametrize(

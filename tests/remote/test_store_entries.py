@@ -376,3 +376,12 @@ def test_what_is_no_store_or_no_key_is_refused() -> None:
         Entry.from_store(obstore.store.MemoryStore(), "a//b")
     with pytest.raises(OptionError, match="give directories"):
         walk_store(obstore.store.MemoryStore(), None)  # type: ignore[arg-type]
+
+
+def test_a_url_in_place_of_a_store_is_refused_with_its_options() -> None:
+    """`open_remote` and `upload_zip` take a URL: the message says that these do not."""
+    said = r"^store='s3://bucket/photos': give an obstore store, .* only open_remote, upload_zip and open_object take"
+    with pytest.raises(OptionError, match=said):
+        walk_store("s3://user:secret@bucket/photos", endpoint="http://localhost:9000")  # type: ignore[call-arg]
+    with pytest.raises(OptionError, match=said):
+        Entry.from_store("s3://bucket/photos", "a.jpg")

@@ -338,3 +338,20 @@ def test_who_does_not_read_on_stops_the_sources(factory: Factory, compression: A
         assert ledger.open == []
 
     run(main(), factory)
+
+
+def test_a_stream_that_ended_with_its_event_loop_is_not_whole() -> None:
+    """asyncio.run() closes the generators of its loop. The stream must not end like a whole one in the next loop."""
+    stream = async_stream_zip([("a", (bytes(1000) for _ in range(200)))], chunk_size=1000)
+
+    async def first() -> bytes:
+        return await anext(stream)
+
+    async def rest() -> bytes:
+        return b"".join([chunk async for chunk in stream])
+
+    assert asyncio.run(first())
+    with pytest.raises(PoisonedError, match="ended with the event loop that it was read in"):
+        asyncio.run(rest())
+    with pytest.raises(PoisonedError):
+        asyncio.run(rest())

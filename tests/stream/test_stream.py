@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import itertools
+import pickle
 import struct
 import time
 import zipfile
@@ -15,7 +17,7 @@ import pytest
 
 from tests.support import oracles
 from tests.support.strategies import Watched, noise, words
-from zipstream_adapter import Entry, Zip64RequiredError, stream_zip
+from zipstream_adapter import Entry, OptionError, Zip64RequiredError, async_stream_zip, stream_zip
 
 # When bytes leave.
 
@@ -276,3 +278,25 @@ def test_zip64_false_refuses_a_declared_size_before_any_data() -> None:
         next(stream)
     assert source.asked == 0
     assert source.closed == 1
+
+
+@pytest.mark.parametrize("make", [stream_zip, async_stream_zip])
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_stream_has_no_copy(make: Any, duplicate: Callable[[Any], Any]) -> None:
+    """Each of two would give a part of the archive."""
+    with pytest.raises(TypeError, match=r"^a (Async)?ZipStream cannot be copied or pickled, as its "):
+        duplicate(make([("a", b"data")]))
+
+
+@pytest.mark.parametrize("name", ["on_error", "on_progress"])
+def test_a_coroutine_function_is_no_callback_of_a_plain_stream(name: str) -> None:
+    async def callback(*_: Any) -> None: ...
+
+    with pytest.raises(OptionError, match=rf"^{name}=.*: nobody would await it: .* or use async_stream_zip"):
+        stream_zip([], **{name: callback})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["no", None, 2])
+def test_a_switch_is_true_or_false(value: Any) -> None:
+    with pytest.raises(OptionError, match=r"^extended_timestamps=.*: give True or False"):
+        stream_zip([], extended_timestamps=value)

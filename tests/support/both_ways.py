@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.strategies import noise, words
-from zipstream_adapter import Entry, ZipStream
+from zipstream_adapter import Entry
 from zipstream_adapter._compression.block_deflate import BLOCK
+from zipstream_adapter._stream.sync import stream_with
 
 LONG_WAY: dict[str, Any] = {"batch_limit": 0}
 DATE = 1_700_000_001
@@ -64,7 +65,7 @@ def outcome(items: Any, *, replacement: Any = None, forgive: bool = False, **opt
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOURCE_DATE_EPOCH", str(DATE))
-        stream = ZipStream(items, on_error=on_error if forgive else None, **options)
+        stream = stream_with(items, on_error=on_error if forgive else None, **options)
         try:
             chunks.extend(stream)
         except Exception as exc:

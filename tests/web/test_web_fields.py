@@ -270,3 +270,9 @@ def test_the_package_does_without_web() -> None:
         "assert not any(name.partition('.')[0] == 'werkzeug' or '.web' in name for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True, timeout=200)
+
+
+@pytest.mark.parametrize("headers", [{"Range": None}, {3: "a"}, [("Range", 7)]])
+def test_fields_of_the_request_that_are_no_text_are_named(headers: Any) -> None:
+    with pytest.raises(EntryTypeError, match=r"^header fields of the request: .* is neither str nor bytes"):
+        by_lower_name(headers)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.layouts import BytesLayout, archive
 from tests.support.loops import run
-from zipstream_adapter import Entry, async_stream_zip, stream_zip
-from zipstream_adapter.errors import EntryTypeError, OptionError
+from zipstream_adapter import Entry, async_stream_zip, stream_zip, walk
+from zipstream_adapter.errors import EntryTypeError, OptionError, ZipStreamError
 from zipstream_adapter.web.views import Plan, unless_left
 
 DATA = archive()
@@ -130,3 +131,19 @@ def test_the_web_package_imports_no_framework() -> None:
     code = "import sys, zipstream_adapter.web; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=True)
     assert not {name.partition(".")[0] for name in done.stdout.split()} & set(FRAMEWORKS)
+
+
+def test_an_option_that_ranges_exclude_is_named_with_them() -> None:
+    with pytest.raises(TypeError, match=r"'on_progress', which is an option of streams: .*leave out ranges=True"):
+        plan([], ranges=True, on_progress=print)
+    with pytest.raises(ZipStreamError) as caught:
+        plan([("a", b"data")], ranges=True, compression="deflate").begin()
+    assert caught.value.__notes__ == [
+        "(ranges=True makes a ZipLayout of the entries; without it, they are sent as a stream)"
+    ]
+
+
+def test_a_missing_file_is_named_by_the_failure_of_its_archive() -> None:
+    for entries in walk("no such directory"), [("a", Path("no such file"))]:
+        with pytest.raises(ZipStreamError, match=r"^the archive failed: FileNotFoundError: .*: 'no such "):
+            plan(entries).begin()

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.both_ways import DATE, LONG_WAY, Odd, assert_same, outcome
-from zipstream_adapter import Entry, OptionError, SourceChangedError, ZipStream
+from zipstream_adapter import Entry, OptionError, SourceChangedError
+from zipstream_adapter._stream.sync import stream_with
 
 
 class Text(str):
@@ -144,10 +145,10 @@ def test_a_file_that_changes_between_looking_and_reading(tmp_path: Path, size: i
 @pytest.mark.parametrize("way", [{}, LONG_WAY], ids=["short", "long"])
 def test_a_bad_source_date_epoch_fails_what_needs_a_date(monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
-    assert b"".join(ZipStream([Entry("a", b"1", modified=DATE)], **way))
-    stream = ZipStream([("a", b"1")], **way)
+    assert b"".join(stream_with([Entry("a", b"1", modified=DATE)], **way))
+    stream = stream_with([("a", b"1")], **way)
     with pytest.raises(OptionError, match="SOURCE_DATE_EPOCH='yesterday'") as caught:
         next(stream)
     assert caught.value.__notes__ == ["(while adding entry 'a')"]
-    forgiving = ZipStream([("a", b"1")], on_error=lambda entry, exc: None, **way)
+    forgiving = stream_with([("a", b"1")], on_error=lambda entry, exc: None, **way)
     assert zipfile.ZipFile(io.BytesIO(forgiving.read())).namelist() == []

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.support.both_ways import DATA, LONG_WAY, Odd
-from zipstream_adapter import ZipStream, stream_zip
+from zipstream_adapter import stream_zip
 from zipstream_adapter._compression.block_deflate import BLOCK
 from zipstream_adapter._concurrency.patience import PATIENCE
+from zipstream_adapter._stream.sync import stream_with
 
 
 class Source:
@@ -122,7 +123,7 @@ def test_entries_that_fail_end_the_stream(error: BaseException) -> None:
         raise error
 
     for way in ({}, LONG_WAY):
-        stream = ZipStream(entries(), compression="deflate", on_error=lambda entry, exc: None, **way)
+        stream = stream_with(entries(), compression="deflate", on_error=lambda entry, exc: None, **way)
         with pytest.raises(type(error)) as caught:
             list(stream)
         assert caught.value is error
@@ -157,7 +158,7 @@ def test_iterables_are_asked_and_closed_in_the_same_order(names: list[str], comp
     def told(way: dict[str, Any]) -> list[str]:
         events: list[str] = []
         entries = ((name, Told(f"{at} {name}", at, events)) for at, name in enumerate(names))
-        stream = ZipStream(entries, compression=compression, lookahead=lookahead, chunk_size=100, **way)
+        stream = stream_with(entries, compression=compression, lookahead=lookahead, chunk_size=100, **way)
         try:
             events.extend("a chunk" for _ in stream if events)
         except ValueError as exc:

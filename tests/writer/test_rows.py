@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.both_ways import DATA, DATE, LONG_WAY, fields
 from tests.support.peaks import PEAK
-from zipstream_adapter import Entry, ZipStream, stream_zip
+from zipstream_adapter import Entry, stream_zip
 from zipstream_adapter._format.central_directory import CentralDirectory
 from zipstream_adapter._format.records import (
     DESCRIPTOR_FLAG,
@@ -26,6 +26,7 @@ from zipstream_adapter._format.records import (
     local_header,
 )
 from zipstream_adapter._format.templates import HeaderTemplate
+from zipstream_adapter._stream.sync import stream_with
 
 EXTRA = b"\x34\x12\1\0x"
 STALE = struct.pack("<2H2Q", 1, 16, 7, 7)
@@ -98,7 +99,7 @@ def test_a_row_larger_than_a_block_is_a_block() -> None:
 def test_the_list_of_members_is_right_for_thousands(way: dict[str, Any]) -> None:
     items: list[Any] = [(f"{number}-{'é' * (number % 2)}", b"data") for number in range(3000)]
     items[::7] = [Entry(f"{number}", iter([b"da", b"ta"]), zip64=True, comment=b"remark") for number in range(429)]
-    stream = ZipStream(items, compression="deflate", **way)
+    stream = stream_with(items, compression="deflate", **way)
     assert stream.infolist() == []
     archive = stream.read()
     with zipfile.ZipFile(io.BytesIO(archive)) as reader:
@@ -173,7 +174,7 @@ def test_members_beyond_4_gibibytes(compression: Any, tmp_path: Path) -> None:
         big = Entry("big", (block for _ in range(1 << 10)), zip64=True, compression="stored", modified=DATE)
         small = [(f"{number}", DATA["text"][:number]) for number in range(0, 3000, 100)]
         after = [Entry(name, data, modified=DATE) for name, data in small]
-        stream = ZipStream([big, *after, ("file", tmp_path / "file")], compression=compression, **options)
+        stream = stream_with([big, *after, ("file", tmp_path / "file")], compression=compression, **options)
         kept, at = [], 0
         for chunk in stream:
             at += len(chunk)

@@ -195,3 +195,12 @@ def test_a_file_that_happens_to_have_the_temporary_name_stays(tmp_path: Path, mo
     with pytest.raises(FileExistsError):
         save(tmp_path / "a.zip", [("a", b"data")])
     assert (tmp_path / ".a.zip.same.part").read_bytes() == b"another"
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_path_that_ends_in_a_slash_is_a_directory(tmp_path: Path, is_there: bool) -> None:
+    if is_there:
+        (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(IsADirectoryError, match="is a directory: give the name of the archive file"):
+        save(f"{tmp_path}/a/", [("name", b"data")])
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"] * is_there

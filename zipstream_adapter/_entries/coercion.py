@@ -59,6 +59,8 @@ def coerce(item: Any) -> Entry:
 
 
 def _from_path_item(path: StrPath) -> Entry:
+    if path == "":
+        raise EntryTypeError("entry '': the path is empty: give the path of a file, or a pair (name, source)")
     entry = Entry.from_path(path)
     if entry.is_dir:
         raise NotAFileError(

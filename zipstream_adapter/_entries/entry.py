@@ -147,6 +147,8 @@ class Entry:
             check_names("Entry", unknown, _OPTIONS)
         if not isinstance(name, str):
             raise EntryTypeError(f"entry {name!r}: the name is of type {type(name).__name__}: give a str")
+        if type(name) is not str:
+            name = str.__str__(name)  # the methods of a subclass may say something else than its characters
         if password:
             password = hidden(password)
         _set_name(self, name)
@@ -382,6 +384,8 @@ class Entry:
         text = os.fsencode(path_text(target))
         if not text:
             raise EntryError(f"entry {name!r}: the target of the symbolic link is empty: give a path")
+        if b"\0" in text:
+            raise EntryError(f"entry {name!r}: the target {os.fsdecode(text)!r} contains a NUL: give a path without it")
         mode = options.pop("mode", 0o777)
         if (number := whole(mode)) is not None:
             mode = stat.S_IFLNK | stat.S_IMODE(number)

@@ -9,6 +9,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
+from .._buffers import view_of
 from .._checks import typed_repr
 from ..errors import CRC32MismatchError, EntryTypeError, SizeMismatchError
 from .coercion import coerce
@@ -62,7 +63,7 @@ def _stated_size(item: Any) -> int | None:
             return entry.source_size or 0
         if isinstance(entry.source, os.PathLike):
             return os.stat(entry.source).st_size
-        with memoryview(entry.source) as view:
+        with view_of(entry.source) as view:
             return view.nbytes
     except Exception:  # not a buffer, or an invalid item: the error is raised when its turn comes
         return None
@@ -165,7 +166,7 @@ def _gives_data(path: Any) -> bool:
 
 def _size_in_memory(source: Any) -> int | None:
     try:
-        with memoryview(source) as view:
+        with view_of(source) as view:
             return view.nbytes
     except TypeError:
         return None

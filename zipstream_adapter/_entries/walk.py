@@ -78,6 +78,12 @@ def walk(
         ("special", special, SpecialPolicy),
     ):
         check_choice(option, value, get_args(choices))
+    if root == "":
+        raise OptionError("root='': give the path of a directory, or '.' for the current one")
+    if not isinstance(prefix, str):
+        raise OptionError(f"prefix={typed_repr(prefix)}: give the name of a directory in the archive, or '' for none")
+    if on_error is not None and not callable(on_error):
+        raise OptionError(f"on_error={typed_repr(on_error)}: give a function of (path, error), or None")
     if prefix and not prefix.endswith("/"):
         prefix += "/"
     top = Path(path_of(root))
@@ -100,6 +106,10 @@ def pattern_excluder(patterns: Iterable[str]) -> Exclude | None:
     """
     if isinstance(patterns, str):
         raise OptionError(f"exclude={patterns!r}: give a list of patterns, as in [{patterns!r}]")
+    if not isinstance(patterns, Iterable):
+        raise OptionError(
+            f"exclude={typed_repr(patterns)}: give a list of patterns such as '*.tmp', or a function of (path, name)"
+        )
     given = (*patterns,)
     for pattern in given:
         if not isinstance(pattern, str):

@@ -72,6 +72,6 @@ def _is_once(source: Any) -> bool:
 def _joined(entry: Entry, found: SourceInfo) -> SourceInfo:
     for chunk in entry.source:
         size_of(chunk, entry.name)
-    data = b"".join(entry.source)
+    data = b"".join(bytes(flat_view(chunk)) for chunk in entry.source)
     size_to_read(entry, len(data))
     return found._replace(source=data, size=len(data))

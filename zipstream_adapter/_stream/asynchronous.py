@@ -14,7 +14,7 @@ from .._concurrency.offload import StepThreads, closed_or_left, on_thread
 from .._entries.inspection import check_entries
 from .._entries.one_pass import refuse_begun
 from .._writer.options import AsyncStreamOptions, Options, spelled_out
-from ..errors import StreamStateError
+from ..errors import PoisonedError, StreamStateError
 from .async_driver import AsyncDriver
 from .base import StreamBase
 from .producer import Producer
@@ -82,8 +82,10 @@ class AsyncZipStream(StreamBase):
         entries: Iterable[AsyncEntryLike] | AsyncIterable[AsyncEntryLike],
         **options: Unpack[AsyncStreamOptions],
     ) -> None:
+        self._fill(entries, Options.given_to("AsyncZipStream", options, AsyncStreamOptions))
+
+    def _fill(self, entries: Any, checked: Options) -> None:
         self._threads = threads = StepThreads()
-        checked = Options.given_to("AsyncZipStream", options)
         producer = Producer(entries if isinstance(entries, AsyncIterable) else check_entries(entries), checked)
         super().__init__(entries, checked, producer)
         # Holds no reference to this object, so that a dropped stream is collected, and closed, at once.
@@ -135,6 +137,11 @@ class AsyncZipStream(StreamBase):
             try:
                 chunk: bytes = await outlasting(self._chunks.__anext__(), self._threads)
             except StopAsyncIteration:
+                # An event loop that ends closes its generators: they end then, too.
+                if not self._producer.is_whole:
+                    raise PoisonedError(
+                        "this stream ended with the event loop that it was read in, and its archive is incomplete"
+                    ) from None
                 chunk = b""
             self._over = not chunk
             self._taken += len(chunk)
@@ -210,3 +217,10 @@ class AsyncZipStream(StreamBase):
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def async_stream_with(entries: Any, **options: Any) -> AsyncZipStream:
+    """Return a stream with any option of `Options`: also those that are for modules of this package only."""
+    stream = AsyncZipStream.__new__(AsyncZipStream)
+    stream._fill(entries, Options.given_to("AsyncZipStream", options))
+    return stream

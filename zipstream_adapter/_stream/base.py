@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from zipfile import ZipInfo
 
 from .._checks import shown_half_made
@@ -45,6 +45,13 @@ class StreamBase(OnePass):
     def __repr__(self) -> str:
         """Return its kind, its entries, and how far it is. Does not walk, read or show any data."""
         return f"<{type(self).__name__} of {_shown(self._entries)}: {self._state()}>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse `copy` and `pickle`: two streams would share the sources, and each would give a part of the bytes."""
+        raise TypeError(
+            f"a {type(self).__name__} cannot be copied or pickled, as its sources are read once: make another from the "
+            "same entries, or a ZipLayout"
+        )
 
     def _state(self) -> str:
         count = f"{self._taken:,} bytes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .._writer.options import Options
 from .._writer.progress import Skipped
 from .._writer.stream_archive import StreamArchive
 from ..errors import StreamStateError
@@ -30,7 +31,7 @@ class QueuedStream(ZipStream):
 
     def __init__(self, next_item: Callable[[], Any], **options: Any) -> None:
         self._last_call: list[bool] = []
-        super().__init__(_items(next_item, self._last_call), **options)
+        self._fill(_items(next_item, self._last_call), Options.given_to("QueuedStream", options))
         self.archive: StreamArchive = self._producer.archive
         self.left_out: list[Skipped] = self._producer.skipped
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .._buffers import target_of
 from .._checks import size_to_take
@@ -20,7 +21,7 @@ from .._writer.lookahead import DEFAULT_LOOKAHEAD
 from .._writer.options import Options, StreamOptions, spelled_out
 from .._writer.progress import OnError, OnProgress
 from .._writer.sink import DEFAULT_CHUNK_SIZE
-from ..errors import PoisonedError, StreamStateError
+from ..errors import OptionError, PoisonedError, StreamStateError
 from . import sync_driver
 from .base import StreamBase
 from .producer import Producer
@@ -175,7 +176,14 @@ class ZipStream(StreamBase):
 
     @spelled_out(StreamOptions)
     def __init__(self, entries: Iterable[EntryLike], **options: Unpack[StreamOptions]) -> None:
-        checked = Options.given_to("ZipStream", options)
+        self._fill(entries, Options.given_to("ZipStream", options, StreamOptions))
+
+    def _fill(self, entries: Iterable[Any], checked: Options) -> None:
+        for name in ("on_error", "on_progress"):
+            if inspect.iscoroutinefunction(callback := getattr(checked, name)):
+                raise OptionError(
+                    f"{name}={callback!r}: nobody would await it: give a function, or use async_stream_zip"
+                )
         producer = Producer(check_entries(entries), checked)
         super().__init__(entries, checked, producer)
         self._chunks = cast("GeneratorType[bytes, None, None]", sync_driver.run(producer))
@@ -327,3 +335,10 @@ class ZipStream(StreamBase):
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def stream_with(entries: Iterable[Any], **options: Any) -> ZipStream:
+    """Return a stream with any option of `Options`: also those that are for modules of this package only."""
+    stream = ZipStream.__new__(ZipStream)
+    stream._fill(entries, Options.given_to("ZipStream", options))
+    return stream

@@ -125,7 +125,13 @@ class Options(NamedTuple):
         Raises: TypeError for an option that it does not take; and as `checked`.
         """
         hide_in(options)
-        check_names(callee, options, kind.__optional_keys__ if kind else _NAMES)
+        known = kind.__optional_keys__ if kind else _NAMES
+        if lacking := [name for name in options if name in _STREAM_NAMES - known]:
+            raise TypeError(
+                f"{callee}() got an unexpected keyword argument {lacking[0]!r}, which is an option of streams: in a "
+                "web view, leave out ranges=True or this option"
+            )
+        check_names(callee, options, known)
         return cls(**options).checked()
 
     def checked(self) -> Options:
@@ -147,6 +153,8 @@ class Options(NamedTuple):
             check_seekable_coding(numbers["seekable"], number, self.level, is_encrypted=encrypted)
         check_archive_comment(self.comment)
         check_choice("grown", self.grown, GROWN_POLICIES)
+        if self.extended_timestamps not in (True, False):
+            raise OptionError(f"extended_timestamps={self.extended_timestamps!r}: give True or False")
         if not isinstance(self.checksums, ChecksumCache | None):
             raise OptionError(f"checksums={self.checksums!r}: give a ChecksumCache, or None")
         for name in ("on_error", "on_progress"):
@@ -216,6 +224,7 @@ class Options(NamedTuple):
 
 
 _NAMES = frozenset(Options._fields)
+_STREAM_NAMES = StreamOptions.__optional_keys__
 
 
 def spelled_out(kind: Any) -> Callable[[F], F]:

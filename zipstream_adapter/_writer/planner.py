@@ -138,10 +138,10 @@ class Planner:
     def _coded(self, entry: Entry, method: int, level: int | None, size: int) -> int:
         coded = coded_size(method, level, size)
         if coded is None:
+            coding = f"compression={method_name(method)!r}" + ("" if level is None else f", level={level}")
             raise EntryError(
-                f"entry {entry.name!r}: its compressed size with compression={method_name(method)!r}, level={level} is "
-                "known only after compression: use 'none' or 'stored' here, 'deflate' with level=0, or Entry.raw for "
-                "data that is already compressed"
+                f"entry {entry.name!r}: its compressed size with {coding} is known only after compression: use 'none' "
+                "or 'stored' here, 'deflate' with level=0, or Entry.raw for data that is already compressed"
             )
         return coded
 

@@ -53,6 +53,8 @@ class WholeFile:
 
     def open(self) -> None:
         """Create the temporary file. Raises IsADirectoryError or NotAFileError if something else is at the path."""
+        if self._shown.endswith(("/", os.sep)):  # realpath() takes it away
+            raise IsADirectoryError(f"{self._shown!r} is a directory: give the name of the archive file")
         self._target = target = Path(os.path.realpath(self._shown))
         identities = []
         with self._named(), contextlib.suppress(FileNotFoundError):

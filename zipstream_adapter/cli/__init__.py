@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from .printing import print_text
 from .version import version
 
 
@@ -15,8 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     if [*argv] in (["--version"], ["-V"]):  # answered before anything large is imported
-        sys.stdout.write(f"zipstream-adapter {version()}\n")
-        return 0
+        return print_text(f"zipstream-adapter {version()}\n")
     try:
         from .run import run
 

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from .._compression.codecs import CodecFactory
 from .._entries.files.own_output import Identity, identity_of
-from .._stream.sync import ZipStream
+from .._stream.sync import ZipStream, stream_with
 from .._writer.progress import Progress
 from .._writer.sink import FileSink
 from .._writer.whole_file import WholeFile
@@ -128,7 +128,7 @@ class _Work:
         if self.shows:
             self._counter = threading.Thread(target=self._count, args=(own,), daemon=True)
             self._counter.start()
-        self._stream = ZipStream(
+        self._stream = stream_with(
             with_utf8_names(self._inputs.entries(), self._warn),
             names=arguments.names,
             duplicates=arguments.duplicates,
@@ -142,7 +142,7 @@ class _Work:
             seekable=arguments.seekable,
             on_error=self._on_error if ignores else None,
             on_progress=report if tells or on_progress is not None else None,
-            **cast("Any", {"make_coding": partial(CodecFactory, arguments.engine, arguments.workers, whole=_WHOLE)}),
+            make_coding=partial(CodecFactory, arguments.engine, arguments.workers, whole=_WHOLE),
         )
         return self._stream
 

@@ -13,6 +13,7 @@ _LOCAL, _DESCRIPTOR, _CENTRAL = b"PK\x03\x04", b"PK\x07\x08", b"PK\x01\x02"
 # APPNOTE 4.3.7: version, flags, method, time, date, CRC-32, sizes, lengths of the name and of the extra fields.
 _HEADER = struct.Struct("<4s5H3L2H")
 _HAS_DESCRIPTOR, _IS_UTF8 = 0x0008, 0x0800
+_END, _END_SIZE = b"PK\x05\x06", 22
 _STEP = 1 << 20
 
 
@@ -27,6 +28,8 @@ def where_cut(path: str) -> str | None:
             file.seek(at)
             head = file.read(_HEADER.size)
             if head[:4] == _CENTRAL:
+                if _has_end(file, size):
+                    return None
                 return f"it is cut in its central directory, after {_whole(count)} (it has {size:,} bytes)"
             if head[:4] != _LOCAL[: len(head)] or (not head and not count):
                 return None
@@ -43,6 +46,14 @@ def where_cut(path: str) -> str | None:
             if end is None or end > size:
                 return f"it is cut in the member {name!r}, after {_whole(count)} (it has {size:,} bytes)"
             at, count = end, count + 1
+
+
+def _has_end(file: IO[bytes], size: int) -> bool:
+    """Whether a whole end of central directory record (APPNOTE 4.3.16) ends the file."""
+    file.seek(max(0, size - _END_SIZE - 0xFFFF))
+    tail = file.read()
+    record = tail[at:] if (at := tail.rfind(_END)) >= 0 else b""
+    return len(record) >= _END_SIZE and len(record) - _END_SIZE >= int.from_bytes(record[20:22], "little")
 
 
 def _whole(count: int) -> str:

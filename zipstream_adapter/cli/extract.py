@@ -15,6 +15,7 @@ import secrets
 import stat
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
@@ -89,7 +90,7 @@ class _Extraction:
                 check_storable(info.orig_filename if "\0" in info.orig_filename else name)
                 check_safe(name)
             except UnsafeNameError as exc:
-                text = str(exc).partition(". Pass ")[0].replace("entry ", "member ", 1)
+                text = str(exc).partition(". Pass ")[0].replace("an entry", "a member").replace("entry ", "member ", 1)
                 raise UnsafeNameError(f"{text}: it is not extracted; -x leaves it out") from None
             try:
                 os.fsencode(name)
@@ -135,23 +136,25 @@ class _Extraction:
 
     def _check_parents(self, name: str) -> None:
         """Raise UnsafeLinkError if `name` leads through an existing link, NotADirectoryError if through a file."""
-        parts = name.rstrip("/").split("/")[: None if name.endswith("/") else -1]
-        for depth in range(1, len(parts) + 1):
-            above = "/".join(parts[:depth])
-            if above in self._directories:
-                continue
-            try:
-                mode = (self._root / above).lstat().st_mode
-            except FileNotFoundError:
+        for above in _directories_of(name):
+            if above not in self._directories and not self._is_directory(above, name):
                 return
-            if stat.S_ISLNK(mode):
-                raise UnsafeLinkError(
-                    f"{str(self._root / above)!r} is a symbolic link, which is not followed: member {name!r} is not "
-                    "extracted"
-                )
-            if not stat.S_ISDIR(mode):
-                raise NotADirectoryError(errno.ENOTDIR, "Not a directory", str(self._root / above))
-            self._directories.add(above)
+
+    def _is_directory(self, above: str, name: str) -> bool:
+        """Return whether the directory `above` of the member `name` exists. Raises as `_check_parents`."""
+        try:
+            mode = os.lstat(os.path.join(self._root, above)).st_mode
+        except FileNotFoundError:
+            return False
+        path = str(self._root / above) if not stat.S_ISDIR(mode) else ""
+        if stat.S_ISLNK(mode):
+            raise UnsafeLinkError(
+                f"{path!r} is a symbolic link, which is not followed: member {name!r} is not extracted"
+            )
+        if path:
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
+        self._directories.add(above)
+        return True
 
     def extract(self, infos: list[ZipInfo], meter: Meter, *, verbose: bool) -> None:
         """Write files and directories, then links, then the dates of directories."""
@@ -161,10 +164,10 @@ class _Extraction:
             raise_signal()
             if verbose:
                 name_line(info.filename)
-            if stat.S_ISLNK(info.external_attr >> 16):
-                links.append(info)
-            elif info.is_dir():
+            if info.is_dir():
                 self._make_directory(info.filename.rstrip("/"))
+            elif stat.S_ISLNK(info.external_attr >> 16):
+                links.append(info)
             else:
                 self._write_file(info, _Target(self, meter, done))
         for info in links:
@@ -174,13 +177,11 @@ class _Extraction:
                 _set_date(self._root / info.filename, info)
 
     def _make_directory(self, name: str) -> None:
-        parts = name.split("/") if name else []
-        for depth in range(1, len(parts) + 1):
-            above = "/".join(parts[:depth])
+        for above in _directories_of(f"{name}/" if name else ""):
             if above not in self._directories:
                 with suppress(FileExistsError):
-                    (self._root / above).mkdir()
-                self._check_parents(above + "/")
+                    os.mkdir(os.path.join(self._root, above))
+                self._is_directory(above, name)
 
     def _write_file(self, info: ZipInfo, target: _Target) -> None:
         """Write a file under a temporary name, and rename it once its CRC-32 is right."""
@@ -234,6 +235,13 @@ class _Extraction:
         except OSError as exc:
             exc.filename = str(path)  # not the target
             raise
+
+
+def _directories_of(name: str) -> Iterator[str]:
+    """Yield the directories above a member, the outermost first; a directory's own name is the last."""
+    end = -1
+    while (end := name.find("/", end + 1)) >= 0:
+        yield name[:end]
 
 
 class _Target:

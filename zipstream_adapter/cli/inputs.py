@@ -18,8 +18,11 @@ from .._entries.files.own_output import Identity, identity_of
 from .._entries.walk import walk
 from .._format.name_parts import percent_encoded
 from .._format.timestamps import date_of
+from ..errors import OptionError
 from .patterns import Patterns
 
+# Bytes to read of a list of paths at a time.
+_LIST_READ = 1 << 20
 OnPathError = Callable[[Path, OSError], object]
 
 
@@ -123,9 +126,20 @@ def paths_in(lists: list[str], *, null: bool) -> list[str]:
     found: list[str] = []
     for path in lists:
         with _standard_input() if path == "-" else open(path, "rb", buffering=0) as file:
-            data = file.readall()
-        found += [os.fsdecode(each) for each in data.split(b"\0" if null else b"\n") if each]
+            found += map(os.fsdecode, _items_of(file, path, null=null))
     return found
+
+
+def _items_of(file: io.FileIO, path: str, *, null: bool) -> Iterator[bytes]:
+    rest, end = b"", b"\0" if null else b"\n"
+    while data := file.read(_LIST_READ):
+        if not null and b"\0" in data:
+            where = "standard input" if path == "-" else repr(path)
+            raise OptionError(f"the list in {where} has NUL bytes: give --null if its paths end in them (find -print0)")
+        *items, rest = (rest + data).split(end)
+        yield from filter(None, items)
+    if rest:
+        yield rest
 
 
 def with_utf8_names(entries: Iterator[Entry], warn: Callable[[str], object]) -> Iterator[Entry]:
@@ -164,6 +178,10 @@ def _file_at(path: Path, text: str) -> Path | Callable[[], io.FileIO]:
         if any(mark in text for mark in "*?[") and not path.is_symlink():
             raise FileNotFoundError(
                 errno.ENOENT, "No such file or directory (the pattern matched nothing)", text
+            ) from None
+        if text.endswith("\r"):
+            raise FileNotFoundError(
+                errno.ENOENT, "No such file or directory (the lines of the list end in CR LF: take the CR away)", text
             ) from None
         return path  # opening it raises the error
     except OSError:

@@ -14,6 +14,7 @@ _FOR_PYTHON = (
     (", or None for the default", ""),
     (", or None for one per usable core", ""),
     ("; walk() gives its contents", ""),
+    (", or give a store=; open a local file with zipfile.ZipFile(path)", ", or give the path of a file"),
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, get_args
 from .._compression.engines import Engine
 from .._entries.files.growing import GrownPolicy
 from .._format.names import DuplicatePolicy, NamePolicy
+from .printing import print_text
 
 PROG = "zipstream-adapter"
 DESCRIPTION = "Stream files and directories into a zip archive while it is being made; read, test and serve archives."
@@ -91,6 +92,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**options, allow_abbrev=False)
+
+    def print_help(self, file: Any = None) -> None:
+        """Write the help. Unlike that of argparse, exits with an error if standard output is full."""
+        if file is not None or sys.stdout is None:
+            super().print_help(file)
+        elif status := print_text(self.format_help()):
+            sys.exit(status)
 
     def error(self, message: str) -> NoReturn:
         if message.startswith(_REQUIRED):  # parse_intermixed_args also names optional arguments

@@ -19,6 +19,8 @@ def password_of(arguments: argparse.Namespace, *, twice: bool) -> bytes | None:
         return _asked(twice)
     if path is None:
         return None
+    if path == "-" and sys.stdin is None:
+        raise OSError("--password-file -: standard input is closed: redirect it from a file or a pipe")
     with open(sys.stdin.fileno() if path == "-" else path, "rb", closefd=path != "-") as file:
         password = hidden(file.readline().rstrip(b"\r\n"))
     if not password:

@@ -58,7 +58,8 @@ def opened(place: str) -> ZipFile:
     except (BadZipFile, NotImplementedError, UnicodeDecodeError) as exc:
         from .cut import where_cut
 
-        raise BadArchiveError(f"{place!r} cannot be read as a zip archive: {where_cut(place) or exc}") from exc
+        cut = where_cut(place) if isinstance(exc, BadZipFile) else None
+        raise BadArchiveError(f"{place!r} cannot be read as a zip archive: {cut or exc}") from exc
 
 
 class Chosen:
@@ -148,7 +149,9 @@ def copy_member(archive: ZipFile, info: ZipInfo, out: IO[bytes], password: bytes
     where = f"{archive.filename}: member {info.filename!r}"
     try:
         size = _copied(archive, info, out, password, where)
-    except (ZipStreamError, OSError):
+    except (ZipStreamError, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno is None and type(exc) is OSError:  # of the decompressor of bzip2
+            raise BadArchiveError(f"{where} cannot be read: {exc}") from exc
         raise
     except Exception as exc:  # a wrong CRC-32, or an error of the decompressor
         raise BadArchiveError(f"{where} cannot be read: {exc or type(exc).__name__}") from exc

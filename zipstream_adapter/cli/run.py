@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import ZipStreamError
 from .messages import message
 from .parser import COMMANDS, build
+from .printing import print_text
 from .signals import unwound_by_signals
 from .terminal import say
 
@@ -71,8 +72,7 @@ def _run_top(top: Parser, argv: Sequence[str]) -> int:
     except ImportError:
         say("--print-completion needs the package shtab: install the extra 'cli'")
         return FAILED
-    sys.stdout.write(shtab.complete(top, arguments.print_completion))
-    return 0
+    return print_text(shtab.complete(top, arguments.print_completion))
 
 
 def _work(name: str, arguments: argparse.Namespace, parser: Parser) -> int:

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any
 
+from .printing import to_nowhere
+
 # Seconds before the progress line appears, and between two states of it.
 _DELAY_S, _INTERVAL_S = 0.3, 0.1
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -38,8 +40,11 @@ def _write_line(text: str) -> None:
         return
     if _shown:
         _shown[-1].hide()
-    # File names may contain characters that stderr cannot encode.
-    sys.stderr.write(f"{text}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
+    try:
+        # File names may contain characters that stderr cannot encode.
+        sys.stderr.write(f"{text}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
+    except OSError:  # full, or its reader is gone: that is no reason to make no archive
+        to_nowhere(sys.stderr)
 
 
 def shown_name(name: str) -> str:

@@ -30,7 +30,7 @@ from typing import Any
 from .._checks import typed_repr
 from .._entries.entry import Entry, path_of
 from .._stream import sync
-from .._stream.asynchronous import AsyncZipStream
+from .._stream.asynchronous import async_stream_with
 from ..errors import EntryTypeError, StreamStateError
 from ._local_clock import local_zipinfo
 
@@ -90,7 +90,7 @@ class ZipStream(_ZipStream):
             StreamStateError: `files` or a ``stream`` was used up by an earlier call.
             Exception: any error of a source.
         """
-        with sync.ZipStream(_entries(self._files), **self._options()) as chunks:
+        with sync.stream_with(_entries(self._files), **self._options()) as chunks:
             yield from chunks
 
 
@@ -109,7 +109,7 @@ class AioZipStream(_ZipStream):
         entries: Any = _async_entries(files) if isinstance(files, AsyncIterable) else _entries(files)
         if isinstance(files, list | tuple) and not any(isinstance(item, Mapping) and "file" in item for item in files):
             entries = _as_async(entries)  # cannot block, so needs no thread
-        async with AsyncZipStream(entries, **options) as chunks:
+        async with async_stream_with(entries, **options) as chunks:
             async for chunk in chunks:
                 yield chunk
 

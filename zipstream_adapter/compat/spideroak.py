@@ -72,7 +72,7 @@ class ZipStream:
         name = os.path.join(self.arc_path, os.path.basename(os.fspath(self.path)))
         entries = _entries(top, name, ())
         options: Any = {"lookahead": 0, "duplicates": "allow", "make_zipinfo": local_zipinfo}
-        with sync.ZipStream(entries, compression=self.compression, **options) as chunks:
+        with sync.stream_with(entries, compression=self.compression, **options) as chunks:
             yield from chunks
 
 

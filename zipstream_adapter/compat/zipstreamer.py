@@ -138,7 +138,7 @@ class ZipStream:
         self._refuse_if_generating("generate() cannot be called again before it ends")
         self._generating = True
         try:
-            with sync.ZipStream(self._entries(_opened), **self._options) as chunks:
+            with sync.stream_with(self._entries(_opened), **self._options) as chunks:
                 yield from chunks
         except EntryTypeError as exc:
             if self._is_directory:

@@ -431,6 +431,8 @@ def map_http_error(exc: Exception, where: str, often: str = "") -> tuple[Excepti
         found = cause.args[0] if cause.args and isinstance(cause.args[0], ssl.SSLError) else cause
         if isinstance(found, ssl.SSLCertVerificationError):
             return untrusted(where, found.verify_message or "unknown issuer"), False
+        if getattr(found, "reason", None) == "WRONG_VERSION_NUMBER":
+            return RemoteConnectionError(f"{where}: the server does not speak TLS: give an http:// URL"), False
         return RemoteConnectionError(f"{where}: the connection broke{often}: {_plain(found)}"), True
     if isinstance(cause, known.ReadTimeoutError | TimeoutError) and not isinstance(cause, known.ConnectTimeoutError):
         return RemoteConnectionError(f"{where}: the server did not respond in time{often}"), True

@@ -37,7 +37,7 @@ from .objects import (
     compressed_range,
 )
 from .stores import client_options_of, is_transient_status, quoted_url, ranges_ignored
-from .waiting import Tries, Waiting, call_within, raise_late, retry_after_of, time_left
+from .waiting import Tries, Waiting, call_within, is_unknown_host, raise_late, retry_after_of, time_left
 
 T = TypeVar("T")
 _READ_SIZE = 1 << 18
@@ -301,7 +301,7 @@ class _HttpChunks(Chunks):
                 if time_left() == 0:
                     raise_late(self.where, self._source.waiting.deadline)
                 error, is_passing = map_http_error(exc, self.where)
-                if not is_passing:
+                if not is_passing or (self._source.version is None and is_unknown_host(error)):
                     if error is exc:
                         raise
                     raise error from None

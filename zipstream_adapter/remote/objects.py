@@ -31,7 +31,7 @@ from ..errors import (
 )
 from .background import background, call_in_time, check_fork, hold_for, wait_in_time
 from .stores import import_obstore, is_transient, map_error, map_errors
-from .waiting import WAITING, Tries, Waiting, call_within, raise_late, time_left
+from .waiting import WAITING, Tries, Waiting, call_within, is_unknown_host, raise_late, time_left
 
 T = TypeVar("T")
 MAX_EMPTY_TRIES = 5
@@ -381,7 +381,7 @@ class StoreObject(RemoteObject):
             try:
                 return await ask()
             except RemoteError as exc:
-                if not (self._is_patient and is_transient(exc)):
+                if not (self._is_patient and is_transient(exc)) or (self.version is None and is_unknown_host(exc)):
                     raise
                 failure = exc
             await asyncio.sleep(tries.pause(lambda often: _with_tries(failure, often)))  # noqa: B023

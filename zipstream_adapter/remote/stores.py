@@ -434,6 +434,11 @@ def _bucket_and_key(url: str) -> tuple[str, str]:
 
 def check_store(store: Any, method: str) -> None:
     """Raise OptionError if `store` is not an obstore store with the method `method`."""
+    if isinstance(store, str):
+        raise OptionError(
+            f"store={quoted_url(store)}: give an obstore store, such as obstore.store.S3Store('bucket'): only "
+            "open_remote, upload_zip and open_object take a URL"
+        )
     if not callable(getattr(store, method, None)):
         raise OptionError(f"store={store!r}: give an obstore store, such as obstore.store.S3Store('bucket')")
 

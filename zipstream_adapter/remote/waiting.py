@@ -7,6 +7,7 @@ archive, one ``read()``.
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import threading
@@ -81,6 +82,11 @@ class Waiting(NamedTuple):
 
 
 WAITING = Waiting()
+_log = logging.getLogger(__name__)
+# Messages of EAI_NONAME and EAI_NODATA (Linux, macOS).
+_UNKNOWN_HOST = ("Name or service not known", "nodename nor servname", "No address associated with hostname")
+# Seconds of failures after which a warning is logged: a mistyped address would else look like a program that hangs.
+_QUIET_S = 3.0
 
 
 def _is_seconds(value: Any) -> bool:
@@ -99,6 +105,7 @@ class Tries:
         self._where = where
         self.count = 0
         self._until = 0.0
+        self._is_told = False
 
     def progress(self) -> None:
         """Record that bytes arrived: tries and patience begin anew."""
@@ -128,7 +135,15 @@ class Tries:
         left = time_left()
         if left is not None and pause >= left:
             raise _too_late(self._where, self._waiting.deadline, str(error(often)))
+        if not self._is_told and now + pause >= self._until - self._waiting.patience + _QUIET_S:
+            self._is_told = True
+            _log.warning("%s: trying again for up to %.0f s (patience)", error(often), self._until - now)
         return pause
+
+
+def is_unknown_host(error: Exception) -> bool:
+    """Whether the host's name does not exist. Asking again seldom helps; a resolver that is out of order says so."""
+    return any(text in str(error) for text in _UNKNOWN_HOST)
 
 
 def retry_after_of(value: str | None) -> float | None:

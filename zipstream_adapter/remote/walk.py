@@ -70,6 +70,8 @@ def walk_store(
     extract are checked by the archive, as for other entries.
     """
     hide_in(options)
+    if isinstance(store, str):
+        check_store(store, "list")  # before the options that a URL would have
     check_names("walk_store", options, EntryOptions.__optional_keys__)
     if not isinstance(prefix, str) or not isinstance(into, str):
         raise OptionError(f"prefix={prefix!r}, into={into!r}: give directories as str")

@@ -204,6 +204,8 @@ def by_lower_name(headers: HeaderFields) -> Mapping[str, str]:
 
 
 def _text(value: str | bytes) -> str:
+    if not isinstance(value, str | bytes):
+        raise EntryTypeError(f"header fields of the request: {typed_repr(value)} is neither str nor bytes")
     return value if isinstance(value, str) else value.decode("latin-1")
 
 

@@ -13,7 +13,7 @@ from .._concurrency.offload import on_thread
 from .._layout.layout import SteadyLayout, ZipLayout
 from .._stream.asynchronous import async_stream_zip
 from .._stream.sync import stream_zip
-from ..errors import EntryTypeError, OptionError
+from ..errors import EntryTypeError, OptionError, ZipStreamError
 from .headers import HeaderFields, check_extra, check_filename
 from .response import Answer, Archive, AsyncBody, are_entries, is_archive, is_layout, respond
 from .wsgi import StartedBody, archive_failure
@@ -68,9 +68,16 @@ class Plan:
 
     def answer(self) -> Answer:
         """Return the answer to the request, as `respond` makes it."""
-        archive = cast("Archive", self._make()) if self._ready is None else self._ready
+        archive = self._layout() if self._ready is None else self._ready
         fields: HeaderFields = self._request.headers
         return respond(archive, str(self._request.method), fields, filename=self._filename, extra=self._headers)
+
+    def _layout(self) -> Archive:
+        try:
+            return cast("Archive", self._make())
+        except ZipStreamError as exc:
+            exc.add_note("(ranges=True makes a ZipLayout of the entries; without it, they are sent as a stream)")
+            raise
 
     def begin(self) -> tuple[Answer, StartedBody]:
         """Return the answer and its body, whose first chunk is made: an early failure is raised in the view."""

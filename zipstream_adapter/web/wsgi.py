@@ -63,7 +63,7 @@ def wsgi_app(resolve: Callable[[Request], Resolved], **options: Unpack[StreamOpt
 
 def archive_failure(exc: OSError) -> ZipStreamError:
     """Wrap an OSError of an archive: gunicorn would attribute it to the connection and not report it."""
-    return ZipStreamError(f"the archive failed: {exc!r}")
+    return ZipStreamError(f"the archive failed: {type(exc).__name__}: {exc}")
 
 
 class StartedBody:

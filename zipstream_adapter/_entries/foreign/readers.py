@@ -9,6 +9,7 @@ from contextlib import aclosing, closing
 from types import CodeType, MethodType
 from typing import Any
 
+from ..._buffers import view_of
 from ...errors import EntryTypeError
 
 Read = Callable[[int], Any]
@@ -37,7 +38,7 @@ def reader_of(source: Any, name: str) -> Read | None:
 
 def _is_buffer(source: Any) -> bool:
     try:
-        memoryview(source).release()
+        view_of(source).release()
     except TypeError:
         return False
     return True

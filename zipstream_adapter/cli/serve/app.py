@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import os
 import threading
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from ...web.request import Download, Request
 from .page import HEADERS, directory_page, error_page
 from .plain_file import PlainFile
 from .shelf import Item, Place, Shelf
+from .tries import Tries
 
 # Number of archives kept, so that a browser resumes the same bytes.
 _MOST_LAYOUTS = 64
@@ -146,7 +145,7 @@ def make_app(
         log: called with method, path and status of each request.
     """
     download = asgi_app(lambda request: _found(request))
-    expected = None if password is None else _digest(password)
+    tries = None if password is None else Tries(password)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -162,7 +161,10 @@ def make_app(
         headers = {name.lower(): value for name, value in scope["headers"]}
         if only_local and not _is_local(headers.get(b"host", b"")):
             await _say(logged, method, HTTPStatus.MISDIRECTED_REQUEST, b"")
-        elif expected is not None and not hmac.compare_digest(_digest(_given(headers)), expected):
+        elif tries is not None and (wait := tries.wait(scope)):
+            page = error_page("Too many wrong passwords", f"Try again in {wait} seconds.")
+            await _say(logged, method, HTTPStatus.TOO_MANY_REQUESTS, page, {"Retry-After": str(wait)})
+        elif tries is not None and not tries.is_right(scope, _given(headers)):
             challenge = {"WWW-Authenticate": 'Basic realm="zipstream-adapter", charset="UTF-8"'}
             page = error_page("A password is needed", "Any user name will do.")
             await _say(logged, method, HTTPStatus.UNAUTHORIZED, page, challenge)
@@ -218,7 +220,10 @@ def _with_slash(path: bytes, query: str) -> str:
 
 
 def _given(headers: dict[bytes, bytes]) -> bytes:
-    """Return the password in the Authorization field of HTTP Basic (RFC 7617); b"" if there is none."""
+    """Return the password in the Authorization field of HTTP Basic (RFC 7617); b"" if there is none, or an invalid one.
+
+    serve refuses an empty password, so b"" is never right.
+    """
     kind, _, value = headers.get(b"authorization", b"").partition(b" ")
     if kind.lower() != b"basic":
         return b""
@@ -226,11 +231,6 @@ def _given(headers: dict[bytes, bytes]) -> bytes:
         return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
     except ValueError:
         return b""
-
-
-def _digest(password: bytes) -> bytes:
-    """Return a hash of the password, so that the time of the comparison does not depend on the length."""
-    return hashlib.sha256(password).digest()
 
 
 def _is_local(host: bytes) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 from ..._entries.crc_cache import ChecksumCache
 from ...errors import OptionError
 from ..passwords import password_of
+from ..printing import to_nowhere
 from ..terminal import say, shown_name
 from .shelf import Shelf
 
@@ -109,9 +110,7 @@ def _tell(line: str) -> None:
         sys.stdout.write(f"{line}\n".encode("utf-8", "backslashreplace").decode())
         sys.stdout.flush()
     except OSError:
-        # Otherwise Python would write the buffered text again, with the next line and at exit.
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        to_nowhere(sys.stdout)
 
 
 def _listener(bind: str, port: int) -> tuple[socket.socket, ipaddress.IPv4Address | ipaddress.IPv6Address]:

@@ -31,8 +31,8 @@ from typing import Any
 
 from ..._compression.codecs import CodecFactory
 from ..._compression.secret import hidden
-from ..._stream.asynchronous import AsyncZipStream
-from ..._stream.sync import ZipStream
+from ..._stream.asynchronous import AsyncZipStream, async_stream_with
+from ..._stream.sync import ZipStream, stream_with
 from ._errors import (
     CentralDirectoryNumberOfEntriesOverflowError,
     CentralDirectorySizeOverflowError,
@@ -107,7 +107,7 @@ def stream_zip(
     """
     password = hidden(password)
     members, options = _make_members(chunk_size, get_compressobj, extended_timestamps, get_crypto_random)
-    stream = ZipStream(members.entries(files), password=password, **options)
+    stream = stream_with(members.entries(files), password=password, **options)
     members.place = lambda: stream.place
     return _chunks(stream, members, chunk_size)
 
@@ -126,7 +126,7 @@ def async_stream_zip(
     """
     password = hidden(password)
     members, options = _make_members(chunk_size, get_compressobj, extended_timestamps, get_crypto_random)
-    stream = AsyncZipStream(members.async_entries(files), password=password, **options)
+    stream = async_stream_with(members.async_entries(files), password=password, **options)
     members.place = lambda: stream.place
     return _async_chunks(stream, members, chunk_size)
 

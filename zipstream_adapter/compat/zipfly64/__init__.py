@@ -27,8 +27,8 @@ from zipfile import ZIP_STORED
 from ..._checks import count_of
 from ..._entries.entry import Entry
 from ..._layout.layout import ZipLayout
-from ..._stream.asynchronous import AsyncZipStream
-from ..._stream.sync import ZipStream
+from ..._stream.asynchronous import async_stream_with
+from ..._stream.sync import stream_with
 from ..._writer.progress import Progress
 from ...errors import EntryTypeError, OptionError
 from .._local_clock import local_zipinfo, with_local_date
@@ -75,7 +75,7 @@ class ZipFly:
         """Return the size of the complete archive in bytes. Raises RuntimeError if it cannot be known in advance."""
         if not isinstance(self._files, Sequence):
             raise RuntimeError("Cannot calculate archive size for lazy files. Use a list of files instead.")
-        with ZipStream([file.entry(file.source(False)) for file in _renamed(self._files)], **_OPTIONS) as stream:
+        with stream_with([file.entry(file.source(False)) for file in _renamed(self._files)], **_OPTIONS) as stream:
             if stream.size is None:
                 raise RuntimeError(
                     "Cannot calculate archive size: every file has to be stored, and every GenFile needs its size."
@@ -89,7 +89,7 @@ class ZipFly:
         if layout is not None:
             yield from layout.iter_range(self._offset)
             return
-        stream = ZipStream(self._entries(lambda: stream.infolist(), on_loop=False), **self._options())
+        stream = stream_with(self._entries(lambda: stream.infolist(), on_loop=False), **self._options())
         left = self._offset
         with stream:
             for chunk in stream:
@@ -129,7 +129,7 @@ class ZipFly:
         entries: Any = self._entries(lambda: stream.infolist(), on_loop=True)
         if isinstance(self._files, list | tuple):  # cannot block, so needs no thread
             entries = _as_async(entries)
-        stream = AsyncZipStream(entries, prefetch=prefetch, **self._options())
+        stream = async_stream_with(entries, prefetch=prefetch, **self._options())
         left = self._offset
         async with stream:
             async for chunk in stream:
