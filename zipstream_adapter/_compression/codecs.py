@@ -121,7 +121,8 @@ class CodecFactory:
 
     def in_order(self) -> InOrder[list[Coded]]:
         """An `InOrder` for the functions of `small`, on this archive's workers."""
-        return InOrder(self._workers, self._whole)
+        # With the default limit, sizes differ little, and few entries should be taken ahead of the consumer.
+        return InOrder(self._workers, self._whole if self._whole > WHOLE else 0)
 
     def close(self) -> None:
         """Release the threads of this archive."""
