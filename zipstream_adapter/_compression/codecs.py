@@ -121,8 +121,7 @@ class CodecFactory:
 
     def in_order(self) -> InOrder[list[Coded]]:
         """An `InOrder` for the functions of `small`, on this archive's workers."""
-        # With the default limit, sizes differ little, and few entries should be taken ahead of the consumer.
-        return InOrder(self._workers, self._whole if self._whole > WHOLE else 0)
+        return InOrder(self._workers, self._whole)
 
     def close(self) -> None:
         """Release the threads of this archive."""
