@@ -121,7 +121,7 @@ class CodecFactory:
 
     def in_order(self) -> InOrder[list[Coded]]:
         """An `InOrder` for the functions of `small`, on this archive's workers."""
-        return InOrder(self._workers, self._whole)
+        return InOrder(self._workers)
 
     def close(self) -> None:
         """Release the threads of this archive."""

@@ -61,11 +61,6 @@ class Workers:
         return self._wanted + (self._executor is not None or self._wanted >= cores)
 
     @property
-    def can_queue(self) -> bool:
-        """Whether work beyond `window` may be submitted: no more than `workers` are worked on nevertheless."""
-        return self._executor is None and (self._wanted is None or self._wanted >= usable_cores())
-
-    @property
     def generation(self) -> int:
         """See `Lease.generation`."""
         return self._lease.generation
@@ -105,49 +100,36 @@ def _at_work(work: Callable[[], T]) -> T:
 
 class _Pending(NamedTuple, Generic[T]):
     work: Callable[[], T]
-    size: int
     future: Future[T] | None
     generation: int
 
 
 class InOrder(Generic[T]):
-    """Runs work on `workers`, up to `Workers.window` items at a time. Results come in the order of submission.
+    """Runs work on `workers`, up to `Workers.window` items at a time. Results come in the order of submission."""
 
-    largest: size of the largest item, if sizes differ. Of smaller ones, more may be in flight: as many as have together
-        the size of `Workers.window` of the largest. Otherwise workers would be idle behind a large item.
-    """
-
-    def __init__(self, workers: Workers, largest: int = 0) -> None:
+    def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self._window: int | None = None  # unknown until there is work
-        self._most = largest  # size of all items in flight, if that allows more of them than the window
-        self._size = 0
         self._pending: deque[_Pending[T]] = deque()
 
     def __bool__(self) -> bool:
         """Whether any work is in flight."""
         return bool(self._pending)
 
-    def start(self, work: Callable[[], T], size: int = 0) -> list[T]:
+    def start(self, work: Callable[[], T]) -> list[T]:
         """Submit `work`, which must be picklable. Returns the oldest results, as far as they are finished.
 
         Waits for as many of them as are needed to make room.
         """
         if self._window is None:
             self._window = self._workers.window
-            self._most = self._most * self._window if self._workers.can_queue else 0
         if not self._window:
             return [work()]
         results = []
-        while self._pending and (self._is_full(size) or self._is_done(self._pending[0])):
+        while self._pending and (len(self._pending) >= self._window or self._is_done(self._pending[0])):
             results.append(self._collect())
-        self._pending.append(_Pending(work, size, self._workers.submit(work), self._workers.generation))
-        self._size += size
+        self._pending.append(_Pending(work, self._workers.submit(work), self._workers.generation))
         return results
-
-    def _is_full(self, size: int) -> bool:
-        assert self._window is not None
-        return len(self._pending) >= self._window and (not self._most or self._size + size > self._most)
 
     def finish(self) -> list[T]:
         """Wait for all work in flight and return its results."""
@@ -158,7 +140,7 @@ class InOrder(Generic[T]):
 
     def close(self) -> None:
         """Cancel work that has not begun, and wait for running work."""
-        pending, self._pending, self._size = self._pending, deque(), 0
+        pending, self._pending = self._pending, deque()
         futures = [each.future for each in pending if each.generation == self._workers.generation]
         running = [each for each in futures if each is not None and not each.cancel()]
         # A worker may be closing a dropped stream as garbage while it works for that same stream: it cannot wait for
@@ -181,5 +163,4 @@ class InOrder(Generic[T]):
         else:
             result = future.result()
         self._pending.popleft()
-        self._size -= pending.size
         return result
