@@ -64,14 +64,16 @@ async def data_of(source: Any) -> bytes:
     return oracles.members(await archive_of(("name", source)))["name"]
 
 
-@pairwise(factory=LOOPS.values(), prefetch=[0, 2], kind=KINDS)
-def test_its_data_is_read_and_it_is_closed_once(factory: Factory, kind: str, prefetch: int, tmp_path: Path) -> None:
+@pairwise(factory=LOOPS.values(), prefetch=[0, 2], chunk_size=[0, 65536], kind=KINDS)
+def test_its_data_is_read_and_it_is_closed_once(
+    factory: Factory, kind: str, prefetch: int, chunk_size: int, tmp_path: Path
+) -> None:
     async def main() -> None:
         scene = Scene()
         make = KINDS[kind]
         items = [Entry(str(each), make(scene.ledger, tmp_path), modified=DATE) for each in range(3)]
         entries = SyncIterator(scene.ledger, items)
-        async with async_stream_zip(entries, prefetch=prefetch) as stream:
+        async with async_stream_zip(entries, prefetch=prefetch, chunk_size=chunk_size) as stream:
             archive = await stream.read()
         assert oracles.members(archive) == {"0": DATA, "1": DATA, "2": DATA}
         scene.assert_nothing_is_left()
@@ -79,7 +81,7 @@ def test_its_data_is_read_and_it_is_closed_once(factory: Factory, kind: str, pre
         assert all(source.closed == 1 for source in scene.ledger.sources if hasattr(source, "aclose"))
         if kind in SYNC_KINDS:
             again = [Entry(str(each), make(Ledger(), tmp_path), modified=DATE) for each in range(3)]
-            assert archive == b"".join(stream_zip(again))
+            assert archive == b"".join(stream_zip(again, chunk_size=chunk_size))
 
     run(main(), factory)
 

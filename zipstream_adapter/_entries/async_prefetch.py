@@ -20,7 +20,7 @@ from .entry import Entry
 from .files.growing import Cut
 from .one_pass import is_finished
 from .prefetch import AHEAD, to_fetch
-from .source import FileFacts, OpenSource
+from .source import FileFacts, OpenSource, read_size_of
 
 END = object()
 # Chunks of a source that are kept as they are. More are joined.
@@ -56,7 +56,7 @@ class FetchedSource:
         self._on_loop = on_loop
         self._cuts = cuts
         self._ahead = ahead  # bytes to read ahead of demand
-        self._read_size = read_size
+        self._read_size = read_size_of(read_size)
         self._threads = threads
         threads.sources[self] = entry.name
         self._chunks: deque[bytes] = deque()
