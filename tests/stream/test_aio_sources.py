@@ -158,6 +158,57 @@ def test_a_stop_iteration_that_ends_no_iterator_is_an_error(factory: Factory, so
         run(of_bad_entries(), factory)
 
 
+class StopsOnAsyncRead:
+    """Is read by a coroutine function, as its class shows."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self.chunks = chunks
+        self.closed = 0
+
+    async def read(self, size: int) -> bytes:
+        return await anext(self._rest())
+
+    async def _rest(self) -> AsyncIterator[bytes]:
+        if self.chunks:
+            yield self.chunks.pop()
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class StopsOnAwait(StopsOnAsyncRead):
+    """Only a call shows that its read method is asynchronous."""
+
+    def read(self, size: int) -> Any:
+        return super().read(size)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("kind", [StopsOnAsyncRead, StopsOnAwait])
+@pytest.mark.parametrize("sizes", [[], [1], [100_000, 1]], ids=["at first", "after some data", "after much data"])
+def test_a_stop_async_iteration_that_ends_no_iterator_is_an_error(
+    factory: Factory, kind: type[StopsOnAsyncRead], sizes: list[int], prefetch: int
+) -> None:
+    source = kind([bytes(size) for size in sizes])
+    with pytest.raises(RuntimeError, match="read method of the file object raised StopAsyncIteration"):
+        run(archive_of(("a", source), prefetch=prefetch), factory)
+    assert source.closed == 1
+
+
+class FailsOnAwait(StopsOnAwait):
+    async def _rest(self) -> AsyncIterator[bytes]:
+        raise BoomError
+        yield b""
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_file_whose_first_read_fails_is_closed_on_the_loop(factory: Factory, prefetch: int) -> None:
+    source = FailsOnAwait([])
+    with pytest.raises(BoomError):
+        run(archive_of(("a", source), prefetch=prefetch), factory)
+    assert source.closed == 1
+
+
 @pytest.mark.parametrize("prefetch", [0, 2])
 @pytest.mark.parametrize("begun", [False, True], ids=["at first", "after some data"])
 @pytest.mark.parametrize("where", ["call", "read", "thread"])

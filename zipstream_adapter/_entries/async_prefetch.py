@@ -15,7 +15,7 @@ from typing import Any
 from .._concurrency.cancellation import Waiting, called, forget_cancellation, settled, within
 from .._concurrency.offload import StepThreads
 from .._concurrency.patience import NOTHING_YET, PATIENCE, NothingYet
-from .async_source import JOINED, AsyncSource, aclose_of, coroutine_of, is_file
+from .async_source import JOINED, AsyncSource, aclose_of, coroutine_of, is_file, stopped
 from .entry import Entry
 from .files.growing import Cut
 from .one_pass import is_finished
@@ -120,8 +120,10 @@ class FetchedSource:
                     return rest
                 self._keep(chunk)
             rest = ()
-        except StopAsyncIteration:
-            return None
+        except StopAsyncIteration as exc:
+            if is_generator:
+                return None
+            raise stopped() from exc
         finally:
             if rest is None and not is_generator:
                 self._closing = True

@@ -330,6 +330,8 @@ class AsyncSource:
         on_loop = _needs_loop(source, read)
         if is_coroutine_function(read):
             first: tuple[Any, ...] = ()
+            if self._is_owned:
+                self._close_later(source)
         else:
             self._held = source if self._is_owned else None
             asked = partial(read, self._read_size)
@@ -337,10 +339,13 @@ class AsyncSource:
             if not hasattr(result, "__await__"):
                 self._first = (result,)
                 return False
-            first = (await result,)
+            if self._is_owned:
+                self._close_later(source)  # on the loop, also if this read fails
+            try:
+                first = (await result,)
+            except StopAsyncIteration as exc:
+                raise stopped() from exc
         # Before iteration, which would give lines.
-        if self._is_owned:
-            self._close_later(source)
         self._chunk = self._reads(read, self._read_size, on_thread=isinstance(source, AsyncBase), first=first)
         return True
 
@@ -384,7 +389,10 @@ class AsyncSource:
 
         async def chunk() -> Any:
             # Wait for a thread that reads: a cancellation does not stop it.
-            data = begun.pop() if begun else await (to_the_end(read(size)) if on_thread else read(size))
+            try:
+                data = begun.pop() if begun else await (to_the_end(read(size)) if on_thread else read(size))
+            except StopAsyncIteration as exc:
+                raise stopped() from exc
             if data is None:
                 raise BlockingIOError(
                     f"entry {self._entry.name!r}: the file object has no data yet (read() returned None): read() must "
@@ -465,6 +473,11 @@ class AsyncSource:
 def aclose_of(source: Any) -> Any:
     """Return the method that closes `source`; None if it has none."""
     return getattr(source, "aclose", None) or close_of(source)
+
+
+def stopped() -> RuntimeError:
+    """Return the error for a read method that raised StopAsyncIteration: only an iterator ends by that."""
+    return RuntimeError("the read method of the file object raised StopAsyncIteration: at the end, return b''")
 
 
 async def _result_of(source: Callable[[], Any], threads: StepThreads) -> Any:
