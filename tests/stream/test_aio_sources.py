@@ -12,6 +12,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from weakref import ref
 from zipfile import ZipFile
 
 import pytest
@@ -499,7 +500,7 @@ def test_small_sources_that_come_at_once_share_a_task(
     run(main(), factory)
 
 
-@pytest.mark.parametrize("trace", ["sets a variable", "cancels its task", "waits"])
+@pytest.mark.parametrize("trace", ["sets a variable", "cancels its task", "lets its task be cancelled later", "waits"])
 def test_a_source_that_leaves_a_trace_has_its_task_for_itself(factory: Factory, trace: str) -> None:
     async def first() -> bytes:
         task = asyncio.current_task()
@@ -508,15 +509,17 @@ def test_a_source_that_leaves_a_trace_has_its_task_for_itself(factory: Factory, 
             _WHO.set("first")
         elif trace == "cancels its task":
             task.cancel()
+        elif trace == "lets its task be cancelled later":
+            asyncio.get_running_loop().call_soon(task.cancel)
         else:
             await asyncio.sleep(0)
-        tasks.append(task)
+        tasks.append(ref(task))  # a reference that counts would be a trace itself
         return b"first"
 
     async def second() -> bytes:
         task = asyncio.current_task()
         assert task is not None
-        tasks.append(task)
+        tasks.append(ref(task))
         await asyncio.sleep(0)
         return _WHO.get().encode()
 
@@ -526,7 +529,7 @@ def test_a_source_that_leaves_a_trace_has_its_task_for_itself(factory: Factory, 
         assert oracles.members(archive) == {"first": b"first", "second": b"me", "third": b"third"}
         assert tasks[0] is not tasks[1]
 
-    tasks: list[asyncio.Task[Any]] = []
+    tasks: list[ref[asyncio.Task[Any]]] = []
     run(main(), factory)
 
 
