@@ -452,8 +452,42 @@ def test_what_is_entered_is_left_by_the_same_task(factory: Factory, prefetch: in
     run(main(), factory)
 
 
-async def _given(data: bytes) -> bytes:
+async def _given(data: Any) -> Any:
     return data
+
+
+class Entered:
+    """A file that is opened by entering it, and closed only by leaving it."""
+
+    close = None
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.chunks = [b"data"]
+
+    async def __aenter__(self) -> Any:
+        self.steps.append("entered")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.steps.append("left")
+
+    async def read(self, size: int) -> bytes:
+        self.steps.append("read")
+        return self.chunks.pop() if self.chunks else b""
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("wrap", [lambda file: file, _given, lambda file: lambda: file], ids=["bare", "await", "call"])
+def test_a_file_that_closes_by_leaving_it_only_is_entered(factory: Factory, wrap: Any, prefetch: int) -> None:
+    file = Entered()
+
+    async def main() -> None:
+        archive = await archive_of(("a", wrap(file)), prefetch=prefetch)
+        assert oracles.members(archive) == {"a": b"data"}
+
+    run(main(), factory)
+    assert file.steps == ["entered", "read", "read", "left"]
 
 
 async def _yielded(data: bytes) -> AsyncIterator[bytes]:

@@ -120,11 +120,13 @@ def _are_files(kind: Hashable) -> bool:
         return False
     if issubclass(kind, io.IOBase | AsyncBase | OnePass) or kind_of_response(kind) is not None:  # type: ignore[arg-type]
         return False
-    has = {name for name in _OTHER_USES | {"close", "aclose"} if hasattr(kind, name)}
-    return not has & _OTHER_USES and ("__aenter__" not in has or bool(has & {"close", "aclose"}))
+    if any(hasattr(kind, name) for name in _OTHER_USES):
+        return False
+    # See `must_be_left`.
+    return not hasattr(kind, "__aenter__") or any(callable(getattr(kind, name, None)) for name in ("close", "aclose"))
 
 
-_OTHER_USES = frozenset({"__await__", "__enter__", "__fspath__", "__getattr__"})
+_OTHER_USES = ("__await__", "__enter__", "__fspath__", "__getattr__")
 
 
 def is_file(source: Any) -> bool:
