@@ -370,6 +370,17 @@ def test_a_renamed_name_that_grew_too_long_is_refused() -> None:
         taken(longest, duplicates="rename").resolve(longest)
 
 
+@pytest.mark.parametrize("takes", [False, True])
+def test_a_name_in_a_known_directory_is_measured_in_bytes(takes: bool) -> None:
+    directory = "é" * 32_000 + "/"
+    longest = directory + "x" * (MAX_NAME - len(directory.encode()))
+    registry = NameRegistry()
+    registry.resolve(f"{directory}a", takes=True)
+    with pytest.raises(UnsafeNameError, match=f"{MAX_NAME + 1} bytes long"):
+        registry.resolve(longest + "x", takes=takes)
+    assert registry.resolve(longest, takes=takes) == longest
+
+
 def test_names_are_compared_as_they_are_stored() -> None:
     with pytest.raises(DuplicateNameError, match=r"^entry 'a/b'"):
         taken("a/b", policy="repair").resolve("\\a\\.\\b")

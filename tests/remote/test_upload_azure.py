@@ -367,6 +367,14 @@ def test_an_answer_that_is_lost_is_no_failure(container: Container, pool: Thread
     assert container.blob.get_blob_properties().etag == done.etag
 
 
+def test_an_answer_of_another_server_is_no_success(container: Container, pool: ThreadPoolExecutor) -> None:
+    """A proxy that asks for a login answers everything by 200."""
+    container.relay.rules.append(refuse(200, "comp="))
+    with pytest.raises(RemoteError, match="the blocks could not be made one blob: the answer has no ETag"):
+        upload_parts(container.store(), container.path, LAYOUT, pool, part_size=PART)
+    assert not container.blob.exists()
+
+
 def test_who_comes_second_fails_if_another_has_completed(container: Container, pool: ThreadPoolExecutor) -> None:
     """Azure drops the blocks of all others then."""
 

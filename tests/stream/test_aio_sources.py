@@ -12,6 +12,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from weakref import ref
 from zipfile import ZipFile
 
 import pytest
@@ -64,14 +65,16 @@ async def data_of(source: Any) -> bytes:
     return oracles.members(await archive_of(("name", source)))["name"]
 
 
-@pairwise(factory=LOOPS.values(), prefetch=[0, 2], kind=KINDS)
-def test_its_data_is_read_and_it_is_closed_once(factory: Factory, kind: str, prefetch: int, tmp_path: Path) -> None:
+@pairwise(factory=LOOPS.values(), prefetch=[0, 2], chunk_size=[0, 65536], kind=KINDS)
+def test_its_data_is_read_and_it_is_closed_once(
+    factory: Factory, kind: str, prefetch: int, chunk_size: int, tmp_path: Path
+) -> None:
     async def main() -> None:
         scene = Scene()
         make = KINDS[kind]
         items = [Entry(str(each), make(scene.ledger, tmp_path), modified=DATE) for each in range(3)]
         entries = SyncIterator(scene.ledger, items)
-        async with async_stream_zip(entries, prefetch=prefetch) as stream:
+        async with async_stream_zip(entries, prefetch=prefetch, chunk_size=chunk_size) as stream:
             archive = await stream.read()
         assert oracles.members(archive) == {"0": DATA, "1": DATA, "2": DATA}
         scene.assert_nothing_is_left()
@@ -79,7 +82,7 @@ def test_its_data_is_read_and_it_is_closed_once(factory: Factory, kind: str, pre
         assert all(source.closed == 1 for source in scene.ledger.sources if hasattr(source, "aclose"))
         if kind in SYNC_KINDS:
             again = [Entry(str(each), make(Ledger(), tmp_path), modified=DATE) for each in range(3)]
-            assert archive == b"".join(stream_zip(again))
+            assert archive == b"".join(stream_zip(again, chunk_size=chunk_size))
 
     run(main(), factory)
 
@@ -154,6 +157,57 @@ def test_a_stop_iteration_that_ends_no_iterator_is_an_error(factory: Factory, so
 
     with pytest.raises(RuntimeError, match="raised StopIteration"):
         run(of_bad_entries(), factory)
+
+
+class StopsOnAsyncRead:
+    """Is read by a coroutine function, as its class shows."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self.chunks = chunks
+        self.closed = 0
+
+    async def read(self, size: int) -> bytes:
+        return await anext(self._rest())
+
+    async def _rest(self) -> AsyncIterator[bytes]:
+        if self.chunks:
+            yield self.chunks.pop()
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class StopsOnAwait(StopsOnAsyncRead):
+    """Only a call shows that its read method is asynchronous."""
+
+    def read(self, size: int) -> Any:
+        return super().read(size)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("kind", [StopsOnAsyncRead, StopsOnAwait])
+@pytest.mark.parametrize("sizes", [[], [1], [100_000, 1]], ids=["at first", "after some data", "after much data"])
+def test_a_stop_async_iteration_that_ends_no_iterator_is_an_error(
+    factory: Factory, kind: type[StopsOnAsyncRead], sizes: list[int], prefetch: int
+) -> None:
+    source = kind([bytes(size) for size in sizes])
+    with pytest.raises(RuntimeError, match="read method of the file object raised StopAsyncIteration"):
+        run(archive_of(("a", source), prefetch=prefetch), factory)
+    assert source.closed == 1
+
+
+class FailsOnAwait(StopsOnAwait):
+    async def _rest(self) -> AsyncIterator[bytes]:
+        raise BoomError
+        yield b""
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_file_whose_first_read_fails_is_closed_on_the_loop(factory: Factory, prefetch: int) -> None:
+    source = FailsOnAwait([])
+    with pytest.raises(BoomError):
+        run(archive_of(("a", source), prefetch=prefetch), factory)
+    assert source.closed == 1
 
 
 @pytest.mark.parametrize("prefetch", [0, 2])
@@ -398,8 +452,42 @@ def test_what_is_entered_is_left_by_the_same_task(factory: Factory, prefetch: in
     run(main(), factory)
 
 
-async def _given(data: bytes) -> bytes:
+async def _given(data: Any) -> Any:
     return data
+
+
+class Entered:
+    """A file that is opened by entering it, and closed only by leaving it."""
+
+    close = None
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.chunks = [b"data"]
+
+    async def __aenter__(self) -> Any:
+        self.steps.append("entered")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.steps.append("left")
+
+    async def read(self, size: int) -> bytes:
+        self.steps.append("read")
+        return self.chunks.pop() if self.chunks else b""
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("wrap", [lambda file: file, _given, lambda file: lambda: file], ids=["bare", "await", "call"])
+def test_a_file_that_closes_by_leaving_it_only_is_entered(factory: Factory, wrap: Any, prefetch: int) -> None:
+    file = Entered()
+
+    async def main() -> None:
+        archive = await archive_of(("a", wrap(file)), prefetch=prefetch)
+        assert oracles.members(archive) == {"a": b"data"}
+
+    run(main(), factory)
+    assert file.steps == ["entered", "read", "read", "left"]
 
 
 async def _yielded(data: bytes) -> AsyncIterator[bytes]:
@@ -446,7 +534,7 @@ def test_small_sources_that_come_at_once_share_a_task(
     run(main(), factory)
 
 
-@pytest.mark.parametrize("trace", ["sets a variable", "cancels its task", "waits"])
+@pytest.mark.parametrize("trace", ["sets a variable", "cancels its task", "lets its task be cancelled later", "waits"])
 def test_a_source_that_leaves_a_trace_has_its_task_for_itself(factory: Factory, trace: str) -> None:
     async def first() -> bytes:
         task = asyncio.current_task()
@@ -455,15 +543,17 @@ def test_a_source_that_leaves_a_trace_has_its_task_for_itself(factory: Factory, 
             _WHO.set("first")
         elif trace == "cancels its task":
             task.cancel()
+        elif trace == "lets its task be cancelled later":
+            asyncio.get_running_loop().call_soon(task.cancel)
         else:
             await asyncio.sleep(0)
-        tasks.append(task)
+        tasks.append(ref(task))  # a reference that counts would be a trace itself
         return b"first"
 
     async def second() -> bytes:
         task = asyncio.current_task()
         assert task is not None
-        tasks.append(task)
+        tasks.append(ref(task))
         await asyncio.sleep(0)
         return _WHO.get().encode()
 
@@ -473,7 +563,7 @@ def test_a_source_that_leaves_a_trace_has_its_task_for_itself(factory: Factory, 
         assert oracles.members(archive) == {"first": b"first", "second": b"me", "third": b"third"}
         assert tasks[0] is not tasks[1]
 
-    tasks: list[asyncio.Task[Any]] = []
+    tasks: list[ref[asyncio.Task[Any]]] = []
     run(main(), factory)
 
 

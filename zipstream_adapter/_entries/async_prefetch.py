@@ -15,12 +15,12 @@ from typing import Any
 from .._concurrency.cancellation import Waiting, called, forget_cancellation, settled, within
 from .._concurrency.offload import StepThreads
 from .._concurrency.patience import NOTHING_YET, PATIENCE, NothingYet
-from .async_source import JOINED, AsyncSource, aclose_of, coroutine_of, is_file
+from .async_source import JOINED, AsyncSource, aclose_of, coroutine_of, is_file, stopped
 from .entry import Entry
 from .files.growing import Cut
 from .one_pass import is_finished
 from .prefetch import AHEAD, to_fetch
-from .source import FileFacts, OpenSource
+from .source import FileFacts, OpenSource, read_size_of
 
 END = object()
 # Chunks of a source that are kept as they are. More are joined.
@@ -56,7 +56,7 @@ class FetchedSource:
         self._on_loop = on_loop
         self._cuts = cuts
         self._ahead = ahead  # bytes to read ahead of demand
-        self._read_size = read_size
+        self._read_size = read_size_of(read_size)
         self._threads = threads
         threads.sources[self] = entry.name
         self._chunks: deque[bytes] = deque()
@@ -120,8 +120,10 @@ class FetchedSource:
                     return rest
                 self._keep(chunk)
             rest = ()
-        except StopAsyncIteration:
-            return None
+        except StopAsyncIteration as exc:
+            if is_generator:
+                return None
+            raise stopped() from exc
         finally:
             if rest is None and not is_generator:
                 self._closing = True

@@ -120,11 +120,13 @@ def _are_files(kind: Hashable) -> bool:
         return False
     if issubclass(kind, io.IOBase | AsyncBase | OnePass) or kind_of_response(kind) is not None:  # type: ignore[arg-type]
         return False
-    has = {name for name in _OTHER_USES | {"close", "aclose"} if hasattr(kind, name)}
-    return not has & _OTHER_USES and ("__aenter__" not in has or bool(has & {"close", "aclose"}))
+    if any(hasattr(kind, name) for name in _OTHER_USES):
+        return False
+    # See `must_be_left`.
+    return not hasattr(kind, "__aenter__") or any(callable(getattr(kind, name, None)) for name in ("close", "aclose"))
 
 
-_OTHER_USES = frozenset({"__await__", "__enter__", "__fspath__", "__getattr__"})
+_OTHER_USES = ("__await__", "__enter__", "__fspath__", "__getattr__")
 
 
 def is_file(source: Any) -> bool:
@@ -330,6 +332,8 @@ class AsyncSource:
         on_loop = _needs_loop(source, read)
         if is_coroutine_function(read):
             first: tuple[Any, ...] = ()
+            if self._is_owned:
+                self._close_later(source)
         else:
             self._held = source if self._is_owned else None
             asked = partial(read, self._read_size)
@@ -337,10 +341,13 @@ class AsyncSource:
             if not hasattr(result, "__await__"):
                 self._first = (result,)
                 return False
-            first = (await result,)
+            if self._is_owned:
+                self._close_later(source)  # on the loop, also if this read fails
+            try:
+                first = (await result,)
+            except StopAsyncIteration as exc:
+                raise stopped() from exc
         # Before iteration, which would give lines.
-        if self._is_owned:
-            self._close_later(source)
         self._chunk = self._reads(read, self._read_size, on_thread=isinstance(source, AsyncBase), first=first)
         return True
 
@@ -384,7 +391,10 @@ class AsyncSource:
 
         async def chunk() -> Any:
             # Wait for a thread that reads: a cancellation does not stop it.
-            data = begun.pop() if begun else await (to_the_end(read(size)) if on_thread else read(size))
+            try:
+                data = begun.pop() if begun else await (to_the_end(read(size)) if on_thread else read(size))
+            except StopAsyncIteration as exc:
+                raise stopped() from exc
             if data is None:
                 raise BlockingIOError(
                     f"entry {self._entry.name!r}: the file object has no data yet (read() returned None): read() must "
@@ -465,6 +475,11 @@ class AsyncSource:
 def aclose_of(source: Any) -> Any:
     """Return the method that closes `source`; None if it has none."""
     return getattr(source, "aclose", None) or close_of(source)
+
+
+def stopped() -> RuntimeError:
+    """Return the error for a read method that raised StopAsyncIteration: only an iterator ends by that."""
+    return RuntimeError("the read method of the file object raised StopAsyncIteration: at the end, return b''")
 
 
 async def _result_of(source: Callable[[], Any], threads: StepThreads) -> Any:

@@ -26,6 +26,7 @@ NamePolicy = Literal["strict", "repair", "portable", "repair-portable", "allow"]
 DuplicatePolicy = Literal["error", "rename", "allow"]
 
 MAX_NAME = 65535  # bytes of UTF-8
+_SURELY_SHORT = MAX_NAME // 4  # characters: each has up to 4 bytes
 _MAX_CACHED_DIRECTORIES = 256
 _DRIVE = re.compile(r"[A-Za-z]:")
 _LEADING_DRIVES = re.compile(r"^(?:[A-Za-z]:)+")
@@ -197,7 +198,7 @@ class NameRegistry:
         at = name.rfind("/") + 1
         place = self._accepted.get(name[:at])
         if place is not None and not is_link:
-            key, is_plain = name[at:], self._is_plain_part(name, at) and len(name) <= MAX_NAME
+            key, is_plain = name[at:], self._is_plain_part(name, at) and len(name) <= _SURELY_SHORT
             # The policies judge each component by itself, except in the presence of links, which may look like two.
             if is_plain or (self._links is None and self._accepts(name, key)):
                 if self._ignores_case:
@@ -229,7 +230,7 @@ class NameRegistry:
 
     def _accepts(self, name: str, part: str) -> bool:
         """Whether the policies accept `part`, the last component of `name`, unchanged."""
-        if not part or len(name) > MAX_NAME // 4:  # a character has up to 4 bytes
+        if not part or len(name) > _SURELY_SHORT:
             return False
         if self._is_plain_part(part):
             return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -31,6 +32,8 @@ from . import requests
 from .async_items import AsyncItems
 from .producer import Producer
 
+# The references to a task: whoever keeps one may cancel it later. Not every interpreter counts them.
+_references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 0)
 # Seconds of steps on a thread after which their chunks are handed over.
 _TURN = 0.005
 # Seconds after which sources no longer share a task: as long as a turn on the event loop.
@@ -390,8 +393,8 @@ class _Sources:
     """A task that reads asynchronous sources, one after another, and runs the steps between them.
 
     For `_SHARED` seconds, it goes on to the next source if the data of the one before came at once, all of it, and if
-    that source left no trace in the task. So a small member does not need a task, and an iteration of the event loop,
-    of its own.
+    that source left no trace in the task: no cancellation, no context variable, and no reference. So a small member
+    does not need a task, and an iteration of the event loop, of its own.
 
     Attributes:
         current: the source that must be waited for, or has failed; the steps wait for it, too. None if there is none.
@@ -429,13 +432,15 @@ class _Sources:
         assert task is not None
         while (source := self.current) is not None:
             source.task = task
+            references = _references(task)
             await source.fetch()
             if self._is_left or (data := source.data) is None:
                 return
+            is_free = _references(task) <= references and not task.cancelling() and _are_current(variables)
             self.current = None
             out = self._resume((source, data))
             is_next = type(out) is Placed and out.place is Place.TASK
-            if is_next and time.monotonic() < until and not task.cancelling() and _are_current(variables):
+            if is_next and is_free and time.monotonic() < until:
                 self.current = out.function()
             else:
                 self.made.append(out)

@@ -118,6 +118,7 @@ class AzureBlocks:
 
     def complete(self, marks: Sequence[str]) -> tuple[str | None, str | None]:
         """See `Multipart.complete`. If the response is lost, the request can be repeated."""
+        failure = "the blocks could not be made one blob"
         blocks = "".join(f"<Latest>{name}</Latest>" for name in marks)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'.encode()
         answer = self._blob.signed("PUT").call(
@@ -126,10 +127,13 @@ class AzureBlocks:
             fields={"x-ms-blob-content-type": "application/zip", "Content-Type": "application/xml"},
             body=lambda: [body],
             size=len(body),
-            failure="the blocks could not be made one blob",
+            failure=failure,
             given_up=self._given_up,
         )
-        return answer.headers.get("ETag"), answer.headers.get("x-ms-version-id")
+        etag = answer.headers.get("ETag")
+        if not etag:  # not of the store: a proxy may answer in its place
+            raise RemoteError(f"{self.where}: {failure}: the answer has no ETag")
+        return etag, answer.headers.get("x-ms-version-id")
 
     def abort(self, failure: BaseException) -> None:
         """See `Multipart.abort`. Azure has no request that removes blocks: it drops them itself, a week later."""
