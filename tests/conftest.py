@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.sweeps import WHOLE
+from zipstream_adapter._concurrency.pools import usable_cores
 
 # The same examples each time, so that a run tells of what was changed. "thorough" draws others each time.
 settings.register_profile(
@@ -28,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"{out[name]}: run with ZIPSTREAM_{name.upper()}=1"))
         if "large" in item.keywords and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(1800))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Return the workers for ``--numprocesses auto``: two more than there are cores, as many tests wait for others."""
+    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else usable_cores() + 2
 
 
 @pytest.fixture(scope="module", autouse=True)
