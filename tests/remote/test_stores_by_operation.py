@@ -40,7 +40,7 @@ from zipstream_adapter.remote import (
 obstore = need_obstore()
 DATA = archive_of((3 * MIB, 300, 70_000))
 MEMBERS = members_of(DATA)
-OLD = b"what was there"
+OLD = b"the object before"
 
 
 @dataclass
@@ -238,7 +238,7 @@ def _failing() -> Iterator[bytes]:
 @in_buckets
 @pytest.mark.parametrize("way", ["upload", "upload under asyncio", "push", "parts"])
 def test_source_fails(place: Place, way: str) -> None:
-    """What was there stays."""
+    """The object that the upload was to replace stays."""
     obstore.put(place.store, "old.zip", OLD)
     entry = Entry("a", _failing, size=20 * MIB, crc32=1)
     with pytest.raises(RuntimeError, match="the source broke"):

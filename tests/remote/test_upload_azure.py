@@ -24,7 +24,8 @@ from tests.support.buckets import PART, need_obstore
 from tests.support.loops import module
 from tests.support.node_stores import ACCOUNT, CONTAINER, KEY, azurite
 from tests.support.oracles import members
-from tests.support.peaks import PEAK
+from tests.support.part_uploads import StopError, interrupted
+from tests.support.peaks import PEAK, PEAK_OF_A_PART
 from tests.support.relays import Relay, relaying
 from tests.support.workers import dask, processes, threads
 from zipstream_adapter import Entry, ZipLayout, stream_zip, walk
@@ -59,33 +60,14 @@ PARTS = -(-LAYOUT.size // PART)
 _PROBE = (
     PEAK
     + """
-from concurrent.futures import ThreadPoolExecutor
 from obstore.store import AzureStore
-from zipstream_adapter import Entry, ZipLayout
-from zipstream_adapter.remote import upload_parts
 
 endpoint, account, key, container, mebibytes = *sys.argv[1:5], int(sys.argv[5])
 client = {"allow_http": True}
 store = AzureStore(container, account_name=account, account_key=key, endpoint=endpoint, client_options=client)
-
-def chunks():
-    for number in range(mebibytes):
-        yield number.to_bytes(8, "big") * 131072  # a fresh MiB each time
-
-def upload(size):
-    layout = ZipLayout([Entry("a", chunks, size=mebibytes << 20)])
-    upload_parts(store, "peak.zip", layout, ThreadPoolExecutor(1), part_size=size)
-
-upload(17 << 20)
-before = peak()
-upload((mebibytes + 1) << 20)
-sys.stdout.write(str(peak() - before))
 """
+    + PEAK_OF_A_PART
 )
-
-
-class StopError(Exception):
-    """Raised by a test."""
 
 
 class Container:
@@ -176,7 +158,7 @@ def refuse(status: int, query: str, method: str = "PUT") -> Callable[[str, str, 
 
 
 def of_part(number: int) -> Callable[[str], bool]:
-    """Whether a query is that of a part."""
+    """Return a function that tells whether a query sends part `number`."""
 
     def is_part(query: str) -> bool:
         found = re.search("blockid=([^&]+)", query)
@@ -222,17 +204,7 @@ def test_a_prefix_of_the_store_counts(container: Container, pool: ThreadPoolExec
 
 @pytest.mark.parametrize("stop", range(PARTS + 1))
 def test_an_upload_goes_on_after_each_part(container: Container, pool: ThreadPoolExecutor, stop: int) -> None:
-    seen: list[PartsProgress] = []
-
-    def interrupt(state: PartsProgress) -> None:
-        seen.append(state)
-        if state.parts == stop:
-            raise StopError
-
-    with pytest.raises(StopError) as caught:
-        upload_parts(container.store(), container.path, LAYOUT, pool, part_size=PART, on_progress=interrupt, keep=True)
-    token = caught.value.token  # type: ignore[attr-defined]
-    assert token == seen[-1].token
+    token = interrupted(container.store(), container.path, LAYOUT, pool, PART, stop)
     assert not container.blob.exists()
     # Parts that were on their way have ended, and count.
     sent = sum(container.taken().values())
@@ -252,12 +224,12 @@ def test_an_upload_goes_on_after_each_part(container: Container, pool: ThreadPoo
 
 
 def test_an_older_blob_stays_until_the_commit(container: Container, pool: ThreadPoolExecutor) -> None:
-    container.blob.upload_blob(b"what was there")
+    container.blob.upload_blob(b"the blob before")
     container.relay.rules.append(refuse_part(3, 403))
     with pytest.raises(RemotePermissionError, match="403 Forbidden: Injected") as caught:
         upload_parts(container.store(), container.path, LAYOUT, pool, part_size=PART)
     assert not hasattr(caught.value, "__notes__")
-    assert container.read() == b"what was there"
+    assert container.read() == b"the blob before"
     container.relay.rules.clear()
     upload_parts(container.store(), container.path, LAYOUT, pool, part_size=PART)
     assert container.read() == b"".join(LAYOUT.iter_range())
@@ -439,7 +411,7 @@ def test_a_worker_does_not_hold_a_large_part(server: tuple[int, Any]) -> None:
     command = [sys.executable, "-c", _PROBE, endpoint, ACCOUNT, KEY, CONTAINER, "64"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
-    assert server[1].get_blob_client("peak.zip").get_blob_properties().size > 64 * MIB
+    assert server[1].get_blob_client("a.zip").get_blob_properties().size > 64 * MIB
     assert int(done.stdout) < 24 * MIB
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.buckets import PART, Bucket, need_obstore, refuse, serving
+from tests.support.part_uploads import StopError, interrupted
 from zipstream_adapter import Entry, ZipLayout
 from zipstream_adapter.errors import (
     LimitError,
@@ -28,10 +29,6 @@ need_obstore()
 DATA = [random.Random(number).randbytes(9 << 20) for number in range(3)]
 LAYOUT = ZipLayout([Entry(f"{number}.bin", data) for number, data in enumerate(DATA)])
 PARTS = -(-LAYOUT.size // PART)
-
-
-class StopError(Exception):
-    """Raised by a test."""
 
 
 @pytest.fixture
@@ -54,17 +51,7 @@ def _accepted(bucket: Bucket) -> Counter[int]:
 
 @pytest.mark.parametrize("stop", range(PARTS + 1))
 def test_an_upload_goes_on_after_each_part(bucket: Bucket, pool: ThreadPoolExecutor, stop: int) -> None:
-    seen: list[PartsProgress] = []
-
-    def interrupt(state: PartsProgress) -> None:
-        seen.append(state)
-        if state.parts == stop:
-            raise StopError
-
-    with pytest.raises(StopError) as caught:
-        upload_parts(bucket.store(), "a.zip", LAYOUT, pool, part_size=PART, on_progress=interrupt, keep=True)
-    token = caught.value.token  # type: ignore[attr-defined]
-    assert token == seen[-1].token
+    token = interrupted(bucket.store(), "a.zip", LAYOUT, pool, PART, stop)
     assert bucket.objects() == {}
     assert bucket.unfinished() == ["a.zip"]
     # Parts that were on their way have ended, and count.

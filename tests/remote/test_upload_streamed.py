@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.buckets import PART, Bucket, need_obstore, serving
-from tests.support.peaks import PEAK
+from tests.support.peaks import PEAK, PEAK_OF_A_PART
 from zipstream_adapter import Entry, ZipLayout
 from zipstream_adapter.errors import SourceChangedError
 from zipstream_adapter.remote import upload_parts
@@ -110,28 +110,13 @@ def test_checksums_are_found_before_the_request(bucket: Bucket, pool: ThreadPool
 _PROBE = (
     PEAK
     + """
-from concurrent.futures import ThreadPoolExecutor
 from obstore.store import S3Store
-from zipstream_adapter import Entry, ZipLayout
-from zipstream_adapter.remote import upload_parts
 
 url, mebibytes = sys.argv[1], int(sys.argv[2])
 keys = {"access_key_id": "test", "secret_access_key": "secret", "region": "us-east-1"}
 store = S3Store("bucket", endpoint=url, client_options={"allow_http": True, "timeout": "10min"}, **keys)
-
-def chunks():
-    for number in range(mebibytes):
-        yield number.to_bytes(8, "big") * 131072  # a fresh MiB each time
-
-def upload(size):
-    layout = ZipLayout([Entry("a", chunks, size=mebibytes << 20)])
-    upload_parts(store, "a.zip", layout, ThreadPoolExecutor(1), part_size=size)
-
-upload(17 << 20)
-before = peak()
-upload((mebibytes + 1) << 20)
-sys.stdout.write(str(peak() - before))
 """
+    + PEAK_OF_A_PART
 )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+
+from tests.support.background import running
 
 
 class Asked(NamedTuple):
@@ -97,11 +98,5 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def relaying(port: int) -> Iterator[Relay]:
     """A relay to the server at `port`, for as long as the block lasts."""
-    with Relay(port) as relay:
-        thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield relay
-        finally:
-            relay.shutdown()
-            thread.join()
+    with running(Relay(port)) as relay:
+        yield relay

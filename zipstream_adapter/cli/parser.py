@@ -94,7 +94,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options, allow_abbrev=False)
 
     def print_help(self, file: Any = None) -> None:
-        """Write the help. Unlike that of argparse, exits with an error if standard output is full."""
+        """Write the help. Exit with an error if standard output is full, which argparse would ignore."""
         if file is not None or sys.stdout is None:
             super().print_help(file)
         elif status := print_text(self.format_help()):

@@ -263,7 +263,7 @@ class HttpClient:
 
 
 def _in_pieces(body: Iterable[Any], exchange: Exchange, seconds: float) -> Iterator[memoryview]:
-    """Yield the body in pieces, each of which may take `seconds`: a socket's timeout is that of a whole sendall()."""
+    """Yield the body in pieces, and allow `seconds` for each. Otherwise one timeout would limit the whole body."""
     for chunk in body:
         for piece in slices(flat_view(chunk), _SENT_AT_ONCE):
             exchange.limit(seconds)
