@@ -60,6 +60,18 @@ class _Signature:
         return made.replace(parameters=kept)
 
 
+# The options of an Entry besides its date and its mode, in the order of `_REST`; and those of most.
+_Rest = tuple[int | None, int | None, int | None, int | None, bytes, bytes, bool | None, Any, "GrownPolicy | None", Any]
+_REST = ("size", "crc32", "compression", "level", "comment", "extra", "zip64", "password", "grown", "seekable")
+_NOTHING = b""
+_NO_REST: _Rest = None, None, None, None, _NOTHING, _NOTHING, None, None, None, None
+
+
+def _option(field: str) -> Any:
+    place = _REST.index(field)
+    return property(lambda entry: entry._rest[place])
+
+
 @shown_half_made
 class Entry:
     """One member of an archive to write: its name, its source, and its options. Frozen.
@@ -102,27 +114,30 @@ class Entry:
     """
 
     __signature__ = _Signature()
-    __slots__ = (  # noqa: RUF023, in the order of the arguments
-        "name", "source", "size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64",
-        "password", "grown", "seekable",
-    )  # fmt: skip
+    # The options that few entries have are one tuple, which all others share: an archive may have a million entries.
+    __slots__ = ("_rest", "mode", "modified", "name", "source")
 
     name: str
     source: Any
-    size: int | None
-    crc32: int | None
+    size: int | None = _option("size")
+    crc32: int | None = _option("crc32")
     modified: datetime | None
     mode: int | None
-    compression: int | None
-    level: int | None
-    comment: bytes
-    extra: bytes
-    zip64: bool | None
-    password: bytes | Literal[False] | None
-    grown: GrownPolicy | None
-    seekable: int | None
+    compression: int | None = _option("compression")
+    level: int | None = _option("level")
+    comment: bytes = _option("comment")
+    extra: bytes = _option("extra")
+    zip64: bool | None = _option("zip64")
+    password: bytes | Literal[False] | None = _option("password")
+    grown: GrownPolicy | None = _option("grown")
+    seekable: int | None = _option("seekable")
 
-    _fields: ClassVar[tuple[str, ...]] = __slots__
+    # In the order of the arguments.
+    _fields: ClassVar[tuple[str, ...]] = (
+        "name", "source", "size", "crc32", "modified", "mode", "compression", "level", "comment", "extra", "zip64",
+        "password", "grown", "seekable",
+    )  # fmt: skip
+    _rest: _Rest
 
     def __init__(
         self,
@@ -145,37 +160,45 @@ class Entry:
     ) -> None:
         if unknown:
             check_names("Entry", unknown, _OPTIONS)
-        if not isinstance(name, str):
-            raise EntryTypeError(f"entry {name!r}: the name is of type {type(name).__name__}: give a str")
         if type(name) is not str:
-            name = str.__str__(name)  # the methods of a subclass may say something else than its characters
-        if password:
-            password = hidden(password)
+            name = _text_of(name)
         _set_name(self, name)
         _set_source(self, source)
-        # Written out, with the most common values first: an archive may have a million entries.
+        if password:
+            password = hidden(password)
         try:
-            known = size is None or (type(size) is int and 0 <= size <= MAX_SIZE)
-            _set_size(self, size if known else check_whole("size", size, MAX_SIZE))
-            known = crc32 is None or (type(crc32) is int and 0 <= crc32 <= 0xFFFFFFFF)
-            _set_crc32(self, crc32 if known else check_whole("crc32", crc32, 0xFFFFFFFF))
             _set_modified(self, None if modified is None else to_utc(modified))
             known = mode is None or (type(mode) is int and 0 <= mode <= 0o7777)
             _set_mode(self, mode if known else check_mode(name, mode))  # type: ignore[arg-type]
+            if (
+                size is crc32 is compression is level is zip64 is password is seekable is None is grown
+                and comment is extra is _NOTHING
+            ):
+                _set_rest(self, _NO_REST)
+                return
+            if not (size is None or (type(size) is int and 0 <= size <= MAX_SIZE)):
+                size = check_whole("size", size, MAX_SIZE)
+            if not (crc32 is None or (type(crc32) is int and 0 <= crc32 <= 0xFFFFFFFF)):
+                crc32 = check_whole("crc32", crc32, 0xFFFFFFFF)
             method = None if compression is None else method_to_write(compression)
-            _set_compression(self, method)
-            _set_level(self, None if level is None else _level_of(method, level))
-            # Compare the type first: comparing bytes with str warns under `python -b`.
-            _set_comment(self, b"" if type(comment) is bytes and not comment else check_comment(comment))
-            _set_extra(self, b"" if type(extra) is bytes and not extra else check_extra(extra))
-            _set_zip64(self, None if zip64 is None else check_zip64(zip64))
-            _set_password(self, None if password is None else password is not False and check_password(password))
-            _set_grown(self, None if grown is None else check_grown(grown))
-            _set_seekable(self, None if seekable is None else check_seekable(seekable))
+            rest = (
+                size,
+                crc32,
+                method,
+                None if level is None else _level_of(method, level),
+                # Compare the type first: comparing bytes with str warns under `python -b`.
+                comment if type(comment) is bytes and not comment else check_comment(comment),
+                extra if type(extra) is bytes and not extra else check_extra(extra),
+                None if zip64 is None else check_zip64(zip64),
+                None if password is None else password is not False and check_password(password),
+                None if grown is None else check_grown(grown),
+                None if seekable is None else check_seekable(seekable),
+            )
             if seekable:
-                check_seekable_coding(self.seekable or 0, method, level, is_encrypted=bool(password))
+                check_seekable_coding(rest[-1] or 0, method, level, is_encrypted=bool(password))
         except ZipStreamError as exc:
             raise type(exc)(f"entry {name!r}: {exc}") from exc.__cause__
+        _set_rest(self, rest)
 
     @property
     def is_dir(self) -> bool:
@@ -467,15 +490,18 @@ class FileEntry(PlainEntry):
 
 _new = object.__new__
 # The setters of the slots: an Entry is frozen, and object.__setattr__ looks up the slot each time.
-(
-    _set_name, _set_source, _set_size, _set_crc32, _set_modified, _set_mode, _set_compression, _set_level, _set_comment,
-    _set_extra, _set_zip64, _set_password, _set_grown, _set_seekable,
-) = (getattr(Entry, field).__set__ for field in Entry._fields)  # fmt: skip
-
-
+_set_name, _set_source, _set_modified, _set_mode, _set_rest = (
+    getattr(Entry, field).__set__ for field in ("name", "source", "modified", "mode", "_rest")
+)
 _set_place = vars(FileEntry)["place"].__set__
 
 _OPTIONS = frozenset(Entry._fields)
+
+
+def _text_of(name: object) -> str:
+    if not isinstance(name, str):
+        raise EntryTypeError(f"entry {name!r}: the name is of type {type(name).__name__}: give a str")
+    return str.__str__(name)  # the methods of a subclass may say something else than its characters
 
 
 def _level_of(method: int | None, level: int) -> int | None:
@@ -501,14 +527,11 @@ def file_entry(name: str, path: str) -> Entry:
 
 def is_plain(entry: Entry) -> bool:
     """Whether, besides name and source, only a date and a file's mode of `entry` affect the archive's bytes."""
-    mode = entry.mode
-    return (
-        entry.size is entry.crc32 is entry.compression is entry.level is entry.zip64 is entry.seekable is None
-        and (mode is None or stat.S_IFMT(mode) in _FILE_KINDS)
-        and not entry.password
-        and not entry.comment
-        and not entry.extra
-    )
+    mode, rest = entry.mode, entry._rest
+    if mode is not None and stat.S_IFMT(mode) not in _FILE_KINDS:
+        return False
+    # Neither the policy for files that grow nor "no password" affects data that is there.
+    return rest is _NO_REST or (rest[:7] == _NO_REST[:7] and not entry.password and entry.seekable is None)
 
 
 _FILE_KINDS = (0, stat.S_IFREG)
@@ -547,7 +570,8 @@ class RawEntry(Entry):
         super().__init__(name, source, size=size, crc32=crc32, password=password, **common)  # type: ignore[arg-type]
         put = object.__setattr__
         try:
-            put(self, "compression", raw_method_number(compression))
+            size, crc32, _, *rest = self._rest
+            put(self, "_rest", (size, crc32, raw_method_number(compression), *rest))
             put(self, "compressed_size", check_whole("compressed_size", compressed_size, MAX_SIZE))
             put(self, "flag_bits", check_flags(self.compression, flag_bits))
             self._check_raw()
