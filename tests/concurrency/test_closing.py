@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from weakref import WeakSet
 
 import pytest
 
-from zipstream_adapter._concurrency.closing import Closing
+from zipstream_adapter._concurrency.closing import Closing, snapshot
 
 
 class Thing:
@@ -130,3 +131,25 @@ def test_what_could_not_be_entered_is_closed(error: type[Exception]) -> None:
         closing.entered(Context(said, error()))
     closing.close()
     assert said == ["close"]
+
+
+class Node:
+    pass
+
+
+def test_a_snapshot_is_taken_of_a_set_that_grows_meanwhile() -> None:
+    kept = [Node(), Node()]
+    things = WeakSet(kept)
+
+    class Growing:
+        """Another thread adds one during the first iteration."""
+
+        def __iter__(self) -> Iterator[Node]:
+            for thing in things:
+                if len(kept) == 2:
+                    kept.append(Node())
+                    things.add(kept[-1])
+                yield thing
+
+    assert set(snapshot(Growing())) == set(kept)
+    assert set(snapshot(things)) == set(kept)

@@ -8,8 +8,6 @@ extra field; WinZip's AES note specifies the format.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import importlib
 import os
 from collections import deque
@@ -55,6 +53,8 @@ class Key(NamedTuple):
 
 def derive(password: bytes, salt: bytes) -> Key:
     """Derive the keys for `password` and `salt`. Takes some milliseconds."""
+    import hashlib  # only for those who encrypt
+
     derived = hashlib.pbkdf2_hmac("sha1", password, salt, _ROUNDS, 2 * _KEY + _CHECK)
     return Key(salt, derived[:_KEY], derived[_KEY : 2 * _KEY], derived[2 * _KEY :])
 
@@ -128,6 +128,8 @@ class Encryptor:
     def _begin(self) -> bytes:
         key = self._key()
         self._cipher = aes_counter_mode(key.cipher)
+        import hmac  # only for those who encrypt
+
         self._code = hmac.new(key.code, digestmod="sha1")
         self._begun = True
         return key.salt + key.check

@@ -7,13 +7,22 @@ removes a thing from the list and closes it, and a single C call creates a thing
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import repeat, starmap
 from operator import call, itemgetter
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+def snapshot(things: Iterable[T]) -> list[T]:
+    """Return the current `things`, a set or a view of a dict, weak or not, that other threads may change meanwhile."""
+    while True:
+        try:
+            return list(things)
+        except RuntimeError:  # its size changed during the iteration
+            continue
 
 
 class Closing:

@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from .cancellation import UncancelledTask, check_loop, closed, outlasting, settled, within
+from .closing import snapshot
 from .pools import usable_cores
 from .threads import Job, Lease, ThreadPool
 
@@ -131,7 +132,7 @@ async def streams_closed(timeout: float | None = None) -> bool:  # noqa: ASYNC10
     loop = asyncio.get_running_loop()
     until = None if timeout is None else loop.time() + timeout
     while streams := _open_streams.get(loop):
-        ends = [asyncio.ensure_future(each.ended.wait()) for each in list(streams)]
+        ends = [asyncio.ensure_future(each.ended.wait()) for each in snapshot(streams)]
         try:
             pending = (await asyncio.wait(ends, timeout=None if until is None else max(0.0, until - loop.time())))[1]
         finally:
@@ -292,7 +293,7 @@ class StepThreads:
         self.hold(0)
         if hasattr(self, "ended"):
             self.ended.set()
-            for streams in list(_open_streams.values()):
+            for streams in snapshot(_open_streams.values()):
                 streams.discard(self)
 
 

@@ -12,7 +12,6 @@ import io
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
@@ -149,12 +148,25 @@ def _times_for_local_header(data: bytes) -> bytes:
 
 
 @shown_half_made
-@dataclass(frozen=True)
-class FromZipFile:
+class _Source:
+    """A source that equals another of its class with the same attributes. (The module dataclasses imports much.)"""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+class FromZipFile(_Source):
     """A callable source: the compressed data of a member of an open ZipFile."""
 
-    zip_file: ZipFile
-    info: ZipInfo
+    def __init__(self, zip_file: ZipFile, info: ZipInfo) -> None:
+        self.zip_file = zip_file
+        self.info = info
 
     def __call__(self) -> Compressed:
         info = copy.copy(self.info)
@@ -170,9 +182,7 @@ class FromZipFile:
         raise TypeError(f"a copy from an open {self.zip_file!r} cannot be pickled: give Entry.copy the archive's path")
 
 
-@shown_half_made
-@dataclass(frozen=True)
-class FromPath:
+class FromPath(_Source):
     """A callable source: the compressed data of one member of the archive at `path`. Can be pickled.
 
     Calling it raises SourceChangedError if the archive has changed.
@@ -181,13 +191,16 @@ class FromPath:
         size, modified: size of the archive in bytes, and its modification time in nanoseconds since 1970.
     """
 
-    path: str
-    member: str
-    offset: int
-    method: int
-    compressed: int
-    size: int
-    modified: int
+    def __init__(
+        self, path: str, member: str, offset: int, method: int, compressed: int, size: int, modified: int
+    ) -> None:
+        self.path = path
+        self.member = member
+        self.offset = offset
+        self.method = method
+        self.compressed = compressed
+        self.size = size
+        self.modified = modified
 
     def __call__(self) -> Compressed:
         try:

@@ -15,7 +15,7 @@ from .._entries.entry import Entry
 from .._entries.inspection import SourceInfo, counts_in_cache, inspect_source
 from .._format.records import local_header
 from .._writer.member_table import MemberTable, little_endian
-from .._writer.options import LayoutOptions, Options, spelled_out
+from .._writer.options import LayoutOptions, Options, SpelledOut
 from .._writer.planner import Planner, plan_all
 from .._writer.sink import StreamSink
 from ..errors import EntryError, OptionError
@@ -96,7 +96,8 @@ class ZipLayout:
     size: int
     _cached_headers = True
 
-    @spelled_out(LayoutOptions)
+    __signature__ = SpelledOut(LayoutOptions)
+
     def __init__(self, entries: Iterable[EntryLike], **options: Unpack[LayoutOptions]) -> None:
         checked = Options.given_to("ZipLayout", options, LayoutOptions)
         chunk_size = StreamSink(checked.chunk_size).chunk_size

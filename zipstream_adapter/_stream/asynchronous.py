@@ -13,7 +13,7 @@ from .._concurrency.cancellation import check_loop, outlasting
 from .._concurrency.offload import StepThreads, closed_or_left, on_thread
 from .._entries.inspection import check_entries
 from .._entries.one_pass import refuse_begun
-from .._writer.options import AsyncStreamOptions, Options, spelled_out
+from .._writer.options import AsyncStreamOptions, Options, SpelledOut, spelled_out
 from ..errors import PoisonedError, StreamStateError
 from .async_driver import AsyncDriver
 from .base import StreamBase
@@ -76,7 +76,8 @@ class AsyncZipStream(StreamBase):
     a stream that is dropped without `aclose`. `options` are those of `async_stream_zip`.
     """
 
-    @spelled_out(AsyncStreamOptions)
+    __signature__ = SpelledOut(AsyncStreamOptions)
+
     def __init__(
         self,
         entries: Iterable[AsyncEntryLike] | AsyncIterable[AsyncEntryLike],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 from collections.abc import Iterable
 from types import TracebackType
@@ -18,7 +17,7 @@ from .._entries.one_pass import refuse_begun
 from .._entries.validation import suggesting
 from .._format.names import DuplicatePolicy, NamePolicy
 from .._writer.lookahead import DEFAULT_LOOKAHEAD
-from .._writer.options import Options, StreamOptions, spelled_out
+from .._writer.options import Options, SpelledOut, StreamOptions
 from .._writer.progress import OnError, OnProgress
 from .._writer.sink import DEFAULT_CHUNK_SIZE
 from ..errors import OptionError, PoisonedError, StreamStateError
@@ -174,16 +173,15 @@ class ZipStream(StreamBase):
     byte, or raises PoisonedError if a step was interrupted. `options` are those of `stream_zip`.
     """
 
-    @spelled_out(StreamOptions)
+    __signature__ = SpelledOut(StreamOptions)
+
     def __init__(self, entries: Iterable[EntryLike], **options: Unpack[StreamOptions]) -> None:
         self._fill(entries, Options.given_to("ZipStream", options, StreamOptions))
 
     def _fill(self, entries: Iterable[Any], checked: Options) -> None:
         for name in ("on_error", "on_progress"):
-            if inspect.iscoroutinefunction(callback := getattr(checked, name)):
-                raise OptionError(
-                    f"{name}={callback!r}: nobody would await it: give a function, or use async_stream_zip"
-                )
+            if (callback := getattr(checked, name)) is not None:
+                _check_plain(name, callback)
         producer = Producer(check_entries(entries), checked)
         super().__init__(entries, checked, producer)
         self._chunks = cast("GeneratorType[bytes, None, None]", sync_driver.run(producer))
@@ -342,3 +340,10 @@ def stream_with(entries: Iterable[Any], **options: Any) -> ZipStream:
     stream = ZipStream.__new__(ZipStream)
     stream._fill(entries, Options.given_to("ZipStream", options))
     return stream
+
+
+def _check_plain(name: str, callback: object) -> None:
+    import inspect  # imports much that streams without a callback do not need
+
+    if inspect.iscoroutinefunction(callback):
+        raise OptionError(f"{name}={callback!r}: nobody would await it: give a function, or use async_stream_zip")

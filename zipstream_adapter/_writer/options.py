@@ -5,7 +5,6 @@ Only `stream_zip` spells them out again, for its users; all others take ``**opti
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -34,6 +33,7 @@ from .zipinfo import zipinfo_of
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from datetime import datetime
+    from inspect import Signature
 
     from .._compression.methods import Compression
 
@@ -234,15 +234,34 @@ def spelled_out(kind: Any) -> Callable[[F], F]:
     """
 
     def decorator(function: F) -> F:
-        signature = inspect.signature(function)
-        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-        types = {name: getattr(each, "__forward_arg__", each) for name, each in kind.__annotations__.items()}
-        options = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[name])
-            for name, default in Options._field_defaults.items()
-            if name in types
-        ]
-        function.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        function.__signature__ = _spelled(function, kind)  # type: ignore[attr-defined]
         return function
 
     return decorator
+
+
+class SpelledOut:
+    """The ``__signature__`` of a class whose ``__init__`` takes the options of the TypedDict `kind`."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+
+    def __get__(self, instance: object, owner: Any) -> Signature:
+        made = _spelled(owner.__init__, self._kind)
+        return made.replace(parameters=[*made.parameters.values()][1:])
+
+
+def _spelled(function: Any, kind: Any) -> Signature:
+    import inspect  # imports much that most streams do not need
+
+    signature = inspect.signature(function)
+    own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    if len(own) == len(signature.parameters):  # the `__init__` of a subclass
+        return signature
+    types = {name: getattr(each, "__forward_arg__", each) for name, each in kind.__annotations__.items()}
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[name])
+        for name, default in Options._field_defaults.items()
+        if name in types
+    ]
+    return signature.replace(parameters=[*own, *options])

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from .._concurrency.closing import snapshot
 from ..errors import ForkedError, RemoteError, StreamClosedError
 from .waiting import raise_late, time_left
 
@@ -67,7 +68,7 @@ class BackgroundLoop:
 
         A daemon thread that is stopped by the interpreter within obstore's code would abort the process.
         """
-        for upload in list(self.to_abort):
+        for upload in snapshot(self.to_abort):
             with suppress(Exception):  # nobody would see its exception any more
                 upload.abort()
         with self._lock:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from .._checks import count_of, typed_repr
+from .._concurrency.closing import snapshot
 from ..errors import (
     BadArchiveError,
     OptionError,
@@ -176,7 +177,7 @@ class RemoteObject:
 
     def stop(self) -> None:
         """End all requests of `chunks` and `read`, on all threads."""
-        for chunks in list(vars(self).get("_open", ())):
+        for chunks in snapshot(vars(self).get("_open", ())):
             chunks.close()
 
     def release(self) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
 from contextlib import aclosing, closing
-from types import CodeType, MethodType
+from types import CodeType, CoroutineType, MethodType
 from typing import Any
 
 from ..._buffers import view_of
@@ -54,6 +53,8 @@ def _chunk_reader(source: Any) -> Read | None:
 
 def takes_size(read: Callable[..., Any]) -> bool:
     """Whether `read` takes a positional argument; True if that is not known."""
+    import inspect  # imports much that most streams do not need
+
     function = read.__func__ if isinstance(read, MethodType) else read
     code = getattr(function, "__code__", None)
     if type(code) is CodeType and not hasattr(function, "__wrapped__"):  # a mock claims the class of its spec
@@ -77,6 +78,8 @@ def is_coroutine_function(read: Any) -> bool:
     """Whether `read`, or the function it wraps, is a coroutine function."""
     if isinstance(read, Unsized):
         read = read.function
+    import inspect
+
     try:
         return inspect.iscoroutinefunction(read) or inspect.iscoroutinefunction(inspect.unwrap(read))
     except ValueError:  # it wraps itself
@@ -125,7 +128,7 @@ class _Awaited:
 
     def close(self) -> None:
         """Close the coroutine, which nobody will await."""
-        if inspect.iscoroutine(self._data):
+        if isinstance(self._data, CoroutineType):
             self._data.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from ...errors import (
     EntryTypeError,
@@ -224,6 +223,8 @@ class Body:
 
 def _without_secrets(url: Any) -> str:
     """`url` without parts that may be secret: user, password, query and fragment."""
+    from urllib.parse import urlsplit  # imports much that most streams do not need
+
     try:
         parts = urlsplit(str(url or ""))
     except ValueError:

@@ -13,6 +13,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, Z
 
 from ..._checks import check_count, typed_repr
 from ..._compression.methods import ZIP_ZSTANDARD
+from ..._concurrency.closing import snapshot
 from ..._format.end_records import LEAST_SUFFIX, SUFFIX, End, check_directory, find_end, not_an_archive
 from ..._format.records import AES_METHOD, ENCRYPTED_FLAG, PATCHED_FLAG, STRONGLY_ENCRYPTED_FLAG
 from ...errors import (
@@ -295,7 +296,7 @@ class RemoteMembers:
         """End all running requests, on all threads, and close all open members."""
         self.source.stop()
         with self._lock:
-            files = [*self._files, *self._recent.values()]
+            files = [*snapshot(self._files), *snapshot(self._recent.values())]
         for file in files:
             file.close()
         if "ahead" in vars(self):
