@@ -24,7 +24,7 @@ from zipstream_adapter._stream import async_driver
 from zipstream_adapter._stream.async_driver import AsyncDriver, Place
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
-MOST = turns._STEPS_PER_CORE * usable_cores()
+MOST = usable_cores() + turns._MORE_STEPS
 DATE = 1_000_000_000
 
 

@@ -7,6 +7,7 @@ import inspect
 import types
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -122,8 +123,8 @@ async def settled(
             stop = exc
             if again is not None:
                 again()
-    if not future.cancelled():
-        future.exception()
+    with suppress(asyncio.CancelledError):
+        future.exception()  # of a cancelled task, too, which it would keep, with frames that refer to the task
     return stop
 
 

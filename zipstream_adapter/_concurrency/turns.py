@@ -19,8 +19,9 @@ _ITERATION_S = 0.001
 # takes two or three iterations to get a chunk of a source that is on the loop.
 _TURN_S = 0.0005
 _ITERATIONS = 4
-# Number of streams that may run a step on a thread, or hand over its chunks, at a time.
-_STEPS_PER_CORE = 2
+# Streams beyond one per core that may run a step on a thread, or hand over its chunks, at a time: the step may wait for
+# a disk. The more threads want the interpreter's lock, the longer the event loop waits for it.
+_MORE_STEPS = 1
 
 
 class LoopTurns:
@@ -35,7 +36,7 @@ class LoopTurns:
         self._began: float | None = None  # when a stream ran first in this iteration
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._most = 1.0  # streams to wake per iteration
-        self._free = _STEPS_PER_CORE * usable_cores()
+        self._free = usable_cores() + _MORE_STEPS
         self._entering: deque[asyncio.Future[None]] = deque()
 
     def _may_run(self, now: float) -> bool:

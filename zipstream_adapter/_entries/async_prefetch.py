@@ -93,6 +93,8 @@ class FetchedSource:
             self._threads.failed(self.item.name, exc)
         finally:
             self._threads.sources.pop(self, None)
+            if self._source is not None:
+                self._source.on_part = None  # which refers to this object
             self._notify()
 
     def _keep_all(self, data: bytes) -> None:
@@ -323,6 +325,7 @@ class AsyncPrefetcher:
             finally:
                 self._closing = True
                 await self._close()
+                del self._pull, self._close  # they refer to the owner of this object
         except BaseException as exc:
             self._put(_Failed(exc))  # also a CancelledError from elsewhere: it is not the end of the items
             if not isinstance(exc, Exception):

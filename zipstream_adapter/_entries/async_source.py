@@ -387,7 +387,7 @@ class AsyncSource:
     def _reads(
         self, read: Callable[[int], Awaitable[Any]], size: int, *, on_thread: bool = False, first: tuple[Any, ...] = ()
     ) -> Callable[[], Awaitable[Any]]:
-        begun = list(first)
+        begun, name = list(first), self._entry.name  # not self, which keeps the function
 
         async def chunk() -> Any:
             # Wait for a thread that reads: a cancellation does not stop it.
@@ -397,10 +397,9 @@ class AsyncSource:
                 raise stopped() from exc
             if data is None:
                 raise BlockingIOError(
-                    f"entry {self._entry.name!r}: the file object has no data yet (read() returned None): read() must "
-                    "wait for data"
+                    f"entry {name!r}: the file object has no data yet (read() returned None): read() must wait for data"
                 )
-            if not (len(data) if type(data) is bytes else size_of(data, self._entry.name)):
+            if not (len(data) if type(data) is bytes else size_of(data, name)):
                 raise StopAsyncIteration
             return data
 
@@ -429,6 +428,9 @@ class AsyncSource:
             try:
                 chunk = await self._chunk()
                 size = len(chunk) if type(chunk) is bytes else size_of(chunk, self._entry.name)
+            except StopAsyncIteration as exc:
+                self._ended = exc.with_traceback(None)  # which refers to this object
+                break
             except Exception as exc:
                 self._ended = exc  # raised after the data before it
                 break

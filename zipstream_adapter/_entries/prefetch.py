@@ -241,14 +241,18 @@ class Prefetcher:
                 break
             try:
                 item = next(self._items)
+            except StopIteration:
+                self._ended = StopIteration()  # without a traceback, which refers to this object
             except Exception as exc:
-                self._ended = exc  # StopIteration or an error: raised after the items before it
+                self._ended = exc  # raised after the items before it
             else:
                 self._begin(item)
         if self._coming:
             self._current = self._coming[0]
             return self._coming.popleft()
         assert self._ended is not None
+        if type(self._ended) is StopIteration:
+            raise StopIteration
         raise self._ended
 
     def _begin(self, item: Any) -> None:

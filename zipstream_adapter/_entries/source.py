@@ -168,7 +168,10 @@ class OpenSource:
 
     def close(self) -> None:
         """Close the source. Further calls do nothing."""
-        self._exit.close()
+        try:
+            self._exit.close()
+        finally:
+            self._chunks = iter(())  # what gives the chunks refers to this object
 
     def peek(self, limit: int, is_awaited: Callable[[int], bool]) -> bytes | None:
         """Return the complete data if the source ends within less than `limit` bytes; else None.
@@ -344,7 +347,8 @@ class OpenSource:
         if iterator is not source:
             self._exit.add(iterator)  # closed before the source
         # An empty chunk means that the source has no data yet: it is passed on, so that the consumer gets control.
-        return (chunk if self._checked(chunk) else b"" for chunk in iterator)
+        name = self._name  # not self, which keeps the generator
+        return (chunk if (len(chunk) if type(chunk) is bytes else size_of(chunk, name)) else b"" for chunk in iterator)
 
     def _checked(self, chunk: Any) -> int:
         return len(chunk) if type(chunk) is bytes else size_of(chunk, self._name)

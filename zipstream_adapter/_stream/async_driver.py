@@ -76,7 +76,9 @@ class AsyncDriver:
         self._producer = producer
         self._threads = threads
         self._chunk_size = producer.archive.sink.chunk_size
-        self._items = AsyncItems(producer.entries, producer.options.prefetch, threads, self._prefetch)
+        self._items = AsyncItems(
+            producer.entries, producer.options.prefetch, threads, partial(_prefetched, producer, threads)
+        )
         self._last_read: tuple[Any, Placed] = None, _WORK
         self._gate = threading.Lock()
         self._most = 0  # bytes that a step on a thread may produce
@@ -114,7 +116,7 @@ class AsyncDriver:
                 opening = partial(open_file, entry, source, self._chunk_size, self._threads, cuts=cuts)
                 return Placed(Place.LOOP, opening)
             if is_asynchronous(source):
-                return Placed(Place.LOOP, partial(self._fetch, entry, 0))
+                return Placed(Place.LOOP, partial(_begun_to_fetch, self._producer, self._threads, entry, 0))
         made = partial(OpenSource, entry, self._chunk_size, cuts=cuts)
         return Placed(Place.HERE, made) if type(source) is bytes else Placed(Place.THREAD, made, waits_for=entry.name)
 
@@ -180,15 +182,6 @@ class AsyncDriver:
 
     # Requests that are run on the event loop.
 
-    def _prefetch(self, entry: Entry) -> FetchedSource:
-        return self._fetch(entry, AHEAD, on_loop=is_asynchronous(entry.source))
-
-    def _fetch(self, entry: Entry, ahead: int, *, on_loop: bool = True) -> FetchedSource:
-        cuts = self._producer.cuts
-        fetched = FetchedSource(entry, self._chunk_size, self._threads, ahead, cuts=cuts, on_loop=on_loop)
-        fetched.task = asyncio.create_task(fetched.fetch())
-        return fetched
-
     def _fetched(self, source: requests.Peek) -> FetchedSource:
         """Return the source to fetch for an asynchronous `source` to peek at."""
         entry, limit = source.item, source.limit
@@ -211,6 +204,7 @@ class AsyncDriver:
         resume: Callable[[], Any] = partial(next, steps)
         made: deque[Any] = deque()
         stop: BaseException | None = None
+        failure: BaseException | None = None
         is_ending = False
         held = 0  # bytes of chunks in `made`
         threads.begin()
@@ -288,7 +282,7 @@ class AsyncDriver:
         except requests.ConsumerGone:
             return
         finally:
-            out = stop = None
+            out = stop = failure = None
             made.clear()
             turn.leave()
             resume = int  # this frame may live on: it must not keep the failure and its frames alive
@@ -303,6 +297,8 @@ class AsyncDriver:
             out = resume()
         except StopIteration:
             return _Ended(None)
+        except requests.ConsumerGone as exc:
+            return _Ended(exc.with_traceback(None))  # its frames would keep the archive
         except BaseException as exc:
             return _Ended(exc)
         return out if type(out) is bytes else self._placed(out)
@@ -387,6 +383,23 @@ _TABLE: dict[type, Callable[[AsyncDriver, Any], Placed]] = {
     requests.Work: lambda _, request: _WORK,
     requests.LetGo: lambda driver, _: Placed(Place.THREAD, driver._producer.held.let_go, closing=True),
 }
+
+
+# Not methods of the driver: it keeps them, and would not be freed, with the central directory, when it is dropped.
+
+
+def _prefetched(producer: Producer, threads: StepThreads, entry: Entry) -> FetchedSource:
+    return _begun_to_fetch(producer, threads, entry, AHEAD, on_loop=is_asynchronous(entry.source))
+
+
+def _begun_to_fetch(
+    producer: Producer, threads: StepThreads, entry: Entry, ahead: int, *, on_loop: bool = True
+) -> FetchedSource:
+    """Begin to fetch the source of `entry` in a task of its own, up to `ahead` bytes."""
+    chunk_size = producer.archive.sink.chunk_size
+    fetched = FetchedSource(entry, chunk_size, threads, ahead, cuts=producer.cuts, on_loop=on_loop)
+    fetched.task = asyncio.create_task(fetched.fetch())
+    return fetched
 
 
 class _Sources:

@@ -37,10 +37,10 @@ def async_stream_zip(
     Options and output are those of `stream_zip`. Reading files (opened by aiofiles), checksums, compression and the
     central directory run on threads, for up to 5 ms or 4 MiB at a time; the more bytes all streams hold for their
     consumers (beyond 8 MiB together), the less, down to 128 KiB. All streams of the process share min(32, cores + 4)
-    threads; at most two streams per core run such steps at a time, in order of arrival, without those that wait for a
-    source. Awaitables are awaited on the loop. Steps of up to 64 KiB of stored data (512 KiB with the extra ``fast``,
-    1 KiB of deflated data) also run on the loop: a thread hop costs more. There, streams take turns, so that they run
-    for about 1 ms of each loop iteration, however many they are.
+    threads; at most one stream per core, and one more, run such steps at a time, in order of arrival, without those
+    that wait for a source. Awaitables are awaited on the loop. Steps of up to 64 KiB of stored data (512 KiB with the
+    extra ``fast``, 1 KiB of deflated data) also run on the loop: a thread hop costs more. There, streams take turns, so
+    that they run for about 1 ms of each loop iteration, however many they are.
 
     Args:
         entries: an iterable or an asynchronous iterable of entries, as for `stream_zip`. A source may also be an async

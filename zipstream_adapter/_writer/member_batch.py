@@ -93,7 +93,7 @@ class MemberBatch:
         self._sink = archive.sink
         self._timestamps = timestamps
         self._make_zipinfo = make_zipinfo
-        self._describe = describe or self._info
+        self._describe = describe  # not `or self._info`: an archive is freed, with its directory, when it is dropped
         self._lookahead = lookahead
         self.crc32 = fastest_crc32()
         self._coders: dict[tuple[int, int | None], Code | None] = {}
@@ -275,7 +275,7 @@ class MemberBatch:
         return HeaderTemplate(info, zip64=record_key.zip64)
 
     def _described(self, name: str, record_key: RecordKey, method: int, late: bool) -> ZipInfo:
-        info = self._describe(name, record_key.about, method)
+        info = (self._describe or self._info)(name, record_key.about, method)
         info.compress_type, info.header_offset = method, 0
         info.flag_bits = DESCRIPTOR_FLAG if late and not (record_key.is_declared and method == ZIP_STORED) else 0
         return info
