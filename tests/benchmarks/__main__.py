@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ _CHECK_LIMIT = 600.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what `argv` asks for, and print it as Markdown."""
     arguments = _arguments(argv)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # commands are timed with compiled modules, as users have them
     cache: Path = arguments.cache
     peers = [] if arguments.against else [peer for peer in PEERS if peer.name in arguments.peers]
     chosen = [OURS] if arguments.against else [OURS, PLAIN, LIMIT, *peers]
