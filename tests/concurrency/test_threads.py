@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
 from tests.support.executors import none_left, run_script
+from zipstream_adapter import streams_closed
+from zipstream_adapter._concurrency import offload
 from zipstream_adapter._concurrency.threads import Job, Lease, ThreadPool
 
 
@@ -197,3 +201,22 @@ def test_threads_in_a_subinterpreter_that_allows_no_daemons(monkeypatch: pytest.
     monkeypatch.setattr(threading.Thread, "__init__", init)
     with leased(2) as pool:
         assert pool.submit(threading.get_ident).result(60) != threading.get_ident()
+
+
+def test_a_stream_ends_while_other_event_loops_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Changing(WeakKeyDictionary[Any, Any]):
+        def values(self) -> Iterator[Any]:  # type: ignore[override]
+            """As if another thread had added a loop meanwhile."""
+            yield from ()
+            raise RuntimeError("dictionary changed size during iteration")
+
+    monkeypatch.setattr(offload, "_open_streams", Changing())
+
+    async def main() -> None:
+        threads = offload.StepThreads()
+        threads.begin()
+        assert not await streams_closed(0)
+        threads.close()
+        assert await asyncio.wait_for(streams_closed(), 60)
+
+    asyncio.run(main())

@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 
 def snapshot(things: Iterable[T]) -> list[T]:
-    """Return the current `things`, a set or a view of a dict, weak or not, that other threads may change meanwhile."""
+    """Return the current `things`, a set or a view of a dict, weak or not, that other threads may change meanwhile.
+
+    Not an iterator, as the values of a weak dict are: after the change, it would give nothing more.
+    """
     while True:
         try:
             return list(things)

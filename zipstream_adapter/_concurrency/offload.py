@@ -165,8 +165,9 @@ class StepThreads:
     def begin(self) -> None:
         """Register the stream with this event loop. Raises EventLoopError without one."""
         check_loop()
+        self._open = _open_streams.setdefault(asyncio.get_running_loop(), WeakSet())
         self.ended = asyncio.Event()
-        _open_streams.setdefault(asyncio.get_running_loop(), WeakSet()).add(self)
+        self._open.add(self)
 
     @property
     def read_size(self) -> int:
@@ -293,8 +294,7 @@ class StepThreads:
         self.hold(0)
         if hasattr(self, "ended"):
             self.ended.set()
-            for streams in snapshot(_open_streams.values()):
-                streams.discard(self)
+            self._open.discard(self)
 
 
 async def on_thread(function: Callable[[], Any], what: str) -> Any:
