@@ -134,12 +134,17 @@ def test_signatures_say_what_an_option_may_be() -> None:
         assert re.search(r"duplicates: .?DuplicatePolicy.? = 'error'", pydoc.plain(pydoc.render_doc(documented)))
 
 
-def test_a_subclass_has_the_signature_of_its_own_init() -> None:
-    class Mine(ZipStream):
-        def __init__(self, folder: Path) -> None:
-            super().__init__(walk(folder))
+@pytest.mark.parametrize("kind", [ZipStream, AsyncZipStream, ZipLayout])
+def test_a_subclass_has_the_signature_of_its_own_init(kind: Any) -> None:
+    class Mine(kind):  # type: ignore[misc]
+        def __init__(self, folder: Path, *, comment: bytes = b"", **others: Any) -> None:
+            super().__init__(walk(folder), comment=comment, **others)
 
-    assert list(inspect.signature(Mine).parameters) == ["folder"]
+    class Same(kind):  # type: ignore[misc]
+        pass
+
+    assert list(inspect.signature(Mine).parameters) == ["folder", "comment", "others"]
+    assert inspect.signature(Same) == inspect.signature(kind)
 
 
 UNKNOWN: dict[str, Callable[..., Any]] = {

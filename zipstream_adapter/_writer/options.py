@@ -243,10 +243,17 @@ def spelled_out(kind: Any) -> Callable[[F], F]:
 class SpelledOut:
     """The ``__signature__`` of a class whose ``__init__`` takes the options of the TypedDict `kind`."""
 
+    _owner: Any
+
     def __init__(self, kind: Any) -> None:
         self._kind = kind
 
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self._owner = owner
+
     def __get__(self, instance: object, owner: Any) -> Signature:
+        if owner.__init__ is not self._owner.__init__:
+            raise AttributeError("a subclass with its own __init__ has the signature of that")
         made = _spelled(owner.__init__, self._kind)
         return made.replace(parameters=[*made.parameters.values()][1:])
 
@@ -256,8 +263,6 @@ def _spelled(function: Any, kind: Any) -> Signature:
 
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-    if len(own) == len(signature.parameters):  # the `__init__` of a subclass
-        return signature
     types = {name: getattr(each, "__forward_arg__", each) for name, each in kind.__annotations__.items()}
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[name])
