@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiofiles.threadpool.binary import AsyncBufferedReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -274,5 +276,19 @@ def test_a_consumer_who_leaves_while_a_source_is_opened_leaves_it_closed(factory
         await stream.aclose()
         assert source.ended == ["opening"]
         assert not other_tasks()
+
+    run(main(), factory)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_source_that_was_cancelled_elsewhere_says_so(factory: Factory, prefetch: int) -> None:
+    class Handle(AsyncBufferedReader):
+        async def read(self, size: int = -1) -> bytes:
+            raise asyncio.CancelledError("the pool was closed")
+
+    async def main() -> None:
+        handle = Handle(io.BytesIO(), asyncio.get_running_loop(), None)
+        with pytest.raises(asyncio.CancelledError, match="the pool was closed"):
+            await async_stream_zip([Entry("a", handle)], prefetch=prefetch).read()
 
     run(main(), factory)

@@ -123,8 +123,16 @@ async def settled(
             stop = exc
             if again is not None:
                 again()
+    if not future.cancelled():
+        future.exception()
+    return stop
+
+
+async def dropped(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Like `settled`, for a `task` whose result nobody asks for any more, so that it is freed at once."""
+    stop = await settled(task)
     with suppress(asyncio.CancelledError):
-        future.exception()  # of a cancelled task, too, which it would keep, with frames that refer to the task
+        task.exception()  # which a cancelled task would keep, with frames that refer to the task
     return stop
 
 
@@ -148,7 +156,7 @@ async def closed(close: Coroutine[Any, Any, Any]) -> None:
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await settled(task)
+        await dropped(task)
         raise
 
 

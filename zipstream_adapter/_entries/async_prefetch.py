@@ -12,7 +12,7 @@ from functools import partial
 from types import AsyncGeneratorType
 from typing import Any
 
-from .._concurrency.cancellation import Waiting, called, forget_cancellation, settled, within
+from .._concurrency.cancellation import Waiting, called, dropped, forget_cancellation, within
 from .._concurrency.offload import StepThreads
 from .._concurrency.patience import NOTHING_YET, PATIENCE, NothingYet
 from .async_source import JOINED, AsyncSource, aclose_of, coroutine_of, is_file, stopped
@@ -286,7 +286,7 @@ class FetchedSource:
         # Do not cancel a task that is closing: the source would stay half closed.
         if not self._closing and not (self._source is not None and self._source.closing):
             self.task.cancel()
-        stop = await settled(self.task)
+        stop = await dropped(self.task)
         if stop is not None:
             raise stop
 
@@ -360,7 +360,7 @@ class AsyncPrefetcher:
         self._for_item.close()
         if not self._closing:
             self._task.cancel()
-        stop: BaseException | None = await settled(self._task)
+        stop: BaseException | None = await dropped(self._task)
         coming, self._coming = self._coming, deque()
         for item in coming:
             if isinstance(item, FetchedSource):

@@ -11,7 +11,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from ..._checks import count_of
 from ..._compression.decoders import STEP, Decoder, inflate_chunk
-from ..._concurrency.cancellation import check_loop, settled
+from ..._concurrency.cancellation import check_loop, dropped, settled
 from ..._concurrency.offload import StepThreads, on_thread
 from ..._format.end_records import SUFFIX, check_directory, not_an_archive
 from ..._format.records import LOCAL
@@ -307,7 +307,7 @@ async def _windowed(
     finally:
         for part in ahead.parts:
             part.task.cancel()
-        cancelled = [await settled(part.task) for part in ahead.parts]
+        cancelled = [await dropped(part.task) for part in ahead.parts]
         for error in filter(None, cancelled):
             raise error
 

@@ -14,7 +14,7 @@ from zipfile import ZipFile, ZipInfo
 
 from ..._checks import check_count, typed_repr
 from ..._compression.decoders import Decoder
-from ..._concurrency.cancellation import check_loop, settled
+from ..._concurrency.cancellation import check_loop, dropped
 from ..._concurrency.offload import StepThreads, on_thread
 from ...errors import OptionError
 from ..objects import Chunks
@@ -365,7 +365,7 @@ async def read_members_async(
     finally:
         for task in running:
             task.cancel()
-        cancelled = [await settled(task) for task in running]
+        cancelled = [await dropped(task) for task in running]
         threads.close()
         for error in filter(None, cancelled):
             raise error
