@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -150,6 +151,15 @@ def test_the_local_header_has_lengths_of_its_own(tmp_path: Path) -> None:
             twin = stream_zip([entry]).read()
             assert oracles.members(twin) == {"a": MEMBERS["a.txt"]}
             assert len(twin) < (tmp_path / "a.zip").stat().st_size - 2900
+
+
+def test_the_sources_of_copies_are_compared_with_what_compares_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(archive_of())
+    one, twin, other = (Entry.copy(tmp_path / "a.zip", name).source for name in ("a.txt", "a.txt", "empty"))
+    assert one == twin
+    assert hash(one) == hash(twin)
+    assert one not in (other, None)
+    assert one == ANY
 
 
 @given(recipes())

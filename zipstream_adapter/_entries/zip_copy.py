@@ -152,7 +152,7 @@ class _Source:
     """A source that equals another of its class with the same attributes. (The module dataclasses imports much.)"""
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
+        return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((type(self), *vars(self).values()))
