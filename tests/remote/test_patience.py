@@ -447,6 +447,20 @@ def test_archives_share_connections_which_close_with_the_last() -> None:
         assert clients() == 0
 
 
+def test_the_garbage_collector_may_close_an_archive_while_its_thread_makes_a_client() -> None:
+    own: Any = {"user_agent": "of a dropped archive"}
+    with raw_server(DATA) as server:
+        archive = open_remote(server.url, **own)
+        lease = archive.remote.source._lease  # type: ignore[attr-defined]
+        settings = lease._settings
+        with http_client._lock:
+            lease.close()  # does not wait for the lock
+            assert settings in http_client._clients
+        with open_remote(server.url):  # whoever uses the lock next
+            assert settings not in http_client._clients
+        archive.close()
+
+
 def test_archives_in_a_bucket_share_a_store(bucket: Bucket) -> None:
     archives = [open_remote("s3://bucket/a.zip", **_bucket_options(bucket)) for _ in range(5)]
     stores = {id(archive.remote.source._store) for archive in archives}  # type: ignore[attr-defined]

@@ -42,13 +42,14 @@ class _InFlight:
     """Bytes that the steps of all streams have produced, or may produce now, and that no consumer has taken yet."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may end a dropped stream while its thread holds the lock.
+        self._lock = threading.RLock()
         self.total = 0
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset_in_child)
 
     def _reset_in_child(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.total = 0
 
     def change(self, by: int) -> None:

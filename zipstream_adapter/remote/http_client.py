@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
@@ -344,6 +345,7 @@ def _ssl_context(insecure: bool, root: str | None) -> ssl.SSLContext:
 
 _lock = threading.Lock()
 _clients: dict[HttpSettings, HttpClient] = {}
+_left: deque[ClientLease] = deque()  # leases whose client is to be given back
 _parents: list[object] = []
 _generation = 0
 
@@ -364,24 +366,44 @@ class ClientLease:
     @property
     def client(self) -> HttpClient:
         """The client, leased on first use."""
-        with _lock:
-            if self._client is None or self._generation != _generation:
-                self._client = _clients.setdefault(self._settings, HttpClient(self._settings))
-                self._client.leases += 1
-                self._generation = _generation
-            return self._client
+        try:
+            with _lock:
+                if self._client is None or self._generation != _generation:
+                    self._client = _clients.setdefault(self._settings, HttpClient(self._settings))
+                    self._client.leases += 1
+                    self._generation = _generation
+                return self._client
+        finally:
+            _close_left()
 
     def close(self) -> None:
-        """Give the client back. Using `client` again leases it again."""
-        with _lock:
-            client, self._client = self._client, None
-            if client is None or self._generation != _generation:
-                return
-            client.leases -= 1
-            if client.leases:
-                return
-            _clients.pop(self._settings, None)
-        client.close()
+        """Give the client back. Using `client` again leases it again.
+
+        Does not wait for the lock: the garbage collector calls this, maybe while its thread holds the lock. Then the
+        client is closed once the lock is free.
+        """
+        _left.append(self)
+        _close_left()
+
+    def _give_back(self) -> HttpClient | None:
+        """Give the client back. Returns it if nobody else uses it. Called with the lock held."""
+        client, self._client = self._client, None
+        if client is None or self._generation != _generation:
+            return None
+        client.leases -= 1
+        return None if client.leases else _clients.pop(self._settings, client)
+
+
+def _close_left() -> None:
+    while _left and _lock.acquire(blocking=False):
+        unused = None
+        try:
+            with suppress(IndexError):  # another thread has taken it
+                unused = _left.popleft()._give_back()
+        finally:
+            _lock.release()
+        if unused is not None:
+            unused.close()
 
 
 def _reset_in_child() -> None:
