@@ -6,7 +6,7 @@ import asyncio
 import gc
 import io
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,16 @@ def archive_of(stream: Any) -> weakref.ref[Any]:
     return weakref.ref(stream._producer.archive.directory)
 
 
+async def freed(dropped: Awaitable[weakref.ref[Any]]) -> None:
+    directory = await dropped
+    # The last results are on their way through the loop; a thread may end a little later.
+    for _ in range(1000):
+        if directory() is None:
+            return
+        await asyncio.sleep(0.001)
+    pytest.fail("something keeps the archive")
+
+
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_a_stream_that_was_read_or_closed_is_freed_when_it_is_dropped(
@@ -120,16 +130,7 @@ def test_so_is_an_asynchronous_one_that_was_read(form: Entries, options: dict[st
             pass
         return archive_of(stream)
 
-    async def main() -> None:
-        directory = await directory_of_a_read_stream()
-        # The last results are on their way through the loop; a thread may end a little later.
-        for _ in range(1000):
-            if directory() is None:
-                return
-            await asyncio.sleep(0.001)
-        pytest.fail("something keeps the archive")
-
-    asyncio.run(main())
+    asyncio.run(freed(directory_of_a_read_stream()))
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -140,12 +141,4 @@ def test_so_is_an_asynchronous_one_that_was_closed(form: Entries, tree: Path) ->
         await stream.aclose()
         return archive_of(stream)
 
-    async def main() -> None:
-        directory = await directory_of_a_closed_stream()
-        for _ in range(1000):
-            if directory() is None:
-                return
-            await asyncio.sleep(0.001)
-        pytest.fail("something keeps the archive")
-
-    asyncio.run(main())
+    asyncio.run(freed(directory_of_a_closed_stream()))

@@ -126,10 +126,10 @@ class Encryptor:
         return size * _EFFORT + (0 if self._begun else _KEY_EFFORT)
 
     def _begin(self) -> bytes:
-        key = self._key()
-        self._cipher = aes_counter_mode(key.cipher)
         import hmac  # only for those who encrypt
 
+        key = self._key()
+        self._cipher = aes_counter_mode(key.cipher)
         self._code = hmac.new(key.code, digestmod="sha1")
         self._begun = True
         return key.salt + key.check

@@ -54,7 +54,9 @@ class _InFlight:
 
     def change(self, by: int) -> None:
         with self._lock:
-            self.total = max(0, self.total + by)  # in a forked child, streams of the parent are still counted down
+            self.total += by  # at once: the garbage collector cannot come between
+            if self.total < 0:  # in a forked child, streams of the parent are still counted down
+                self.total = 0
 
 
 _in_flight = _InFlight()

@@ -399,7 +399,7 @@ class AsyncSource:
                 raise BlockingIOError(
                     f"entry {name!r}: the file object has no data yet (read() returned None): read() must wait for data"
                 )
-            if not (len(data) if type(data) is bytes else size_of(data, name)):
+            if not size_of(data, name):
                 raise StopAsyncIteration
             return data
 
@@ -427,7 +427,7 @@ class AsyncSource:
             asked = now
             try:
                 chunk = await self._chunk()
-                size = len(chunk) if type(chunk) is bytes else size_of(chunk, self._entry.name)
+                size = size_of(chunk, self._entry.name)
             except StopAsyncIteration as exc:
                 self._ended = exc.with_traceback(None)  # which refers to this object
                 break

@@ -338,7 +338,7 @@ class OpenSource:
                 raise BlockingIOError(
                     f"entry {self._name!r}: the file object has no data yet (read() returned None): make it blocking"
                 )
-            if not self._checked(chunk):
+            if not size_of(chunk, self._name):
                 return
             yield chunk
 
@@ -348,10 +348,7 @@ class OpenSource:
             self._exit.add(iterator)  # closed before the source
         # An empty chunk means that the source has no data yet: it is passed on, so that the consumer gets control.
         name = self._name  # not self, which keeps the generator
-        return (chunk if (len(chunk) if type(chunk) is bytes else size_of(chunk, name)) else b"" for chunk in iterator)
-
-    def _checked(self, chunk: Any) -> int:
-        return len(chunk) if type(chunk) is bytes else size_of(chunk, self._name)
+        return (chunk if size_of(chunk, name) else b"" for chunk in iterator)
 
 
 def read_head(iterator: Iterable[Any], chunks: list[Any], limit: int, is_awaited: Callable[[int], bool]) -> bool:
@@ -407,6 +404,8 @@ def size_and_cut(
 
 def size_of(chunk: Any, name: str) -> int:
     """Size in bytes of a chunk of the entry `name`. Raises EntryTypeError if the chunk is not bytes-like."""
+    if type(chunk) is bytes:  # the most common
+        return len(chunk)
     if isinstance(chunk, str):
         raise EntryTypeError(f"entry {name!r}: the source gave {typed_repr(chunk)}: encode text to bytes first")
     view = _view(chunk)

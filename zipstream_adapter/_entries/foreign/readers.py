@@ -76,10 +76,10 @@ def is_seekable(file: Any) -> bool:
 
 def is_coroutine_function(read: Any) -> bool:
     """Whether `read`, or the function it wraps, is a coroutine function."""
-    if isinstance(read, Unsized):
-        read = read.function
     import inspect
 
+    if isinstance(read, Unsized):
+        read = read.function
     try:
         return inspect.iscoroutinefunction(read) or inspect.iscoroutinefunction(inspect.unwrap(read))
     except ValueError:  # it wraps itself
