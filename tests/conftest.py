@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"{out[name]}: run with ZIPSTREAM_{name.upper()}=1"))
         if "large" in item.keywords and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(1800))
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # else each pass of the collector visits thousands of tests
 
 
 @pytest.hookimpl(optionalhook=True)

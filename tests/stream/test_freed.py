@@ -20,7 +20,6 @@ Entries = Callable[[Path], Any]
 
 @pytest.fixture(autouse=True)
 def _without_collector() -> Iterator[None]:
-    gc.collect()
     gc.disable()
     yield
     gc.enable()
