@@ -3,8 +3,8 @@
     BUCKET=my-bucket PREFIX=photos gunicorn --worker-class gthread --threads 4 --pythonpath examples bucket_download:app
     curl -C - -o archive.zip http://127.0.0.1:8000/
 
-Needs ``pip install 'zipstream-adapter[s3,web]'``. Credentials and region come from the environment, for example
-AWS_REGION. If curl is killed, run it again: the download continues, even from another server.
+Needs the extras ``s3`` and ``web``: in a checkout, ``pip install '.[s3,web]'``. Credentials and region come from the
+environment, for example AWS_REGION. If curl is killed, run it again: the download continues, even from another server.
 
 No data is stored on the server, and only the bytes that a request asks for are read from objects. Sizes, dates and
 ETags come from the bucket's listing. So does the CRC-32 of objects that were uploaded with one. Other objects are read
