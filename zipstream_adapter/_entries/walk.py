@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -171,27 +172,34 @@ class _Tree:
         levels = [_Level(self._top, "", identity_of(info))]
         entered = {levels[0].identity}
         yield from self._enter(levels[0], prefix)
+        # Files without options are most of a large tree.
+        is_plain = not self._outputs and not self._options
         while levels:
             level = levels[-1]
-            if not level.rest:
+            start, rest = prefix + level.relative, level.rest
+            while rest:
+                name, item = rest.pop()
+                found: Entry | _Level | None
+                try:
+                    if name[-1] == "/" or not item.is_file(follow_symlinks=False):
+                        found = self._item(item, level.relative + name, prefix, entered)
+                    elif is_plain:
+                        found = file_entry(start + name, item.path)
+                    else:
+                        found = self._file(item.path, start + name)
+                except OSError as exc:
+                    self._failed(Path(item.path), exc)
+                    continue
+                if type(found) is _Level:
+                    levels.append(found)
+                    entered.add(found.identity)
+                    yield from self._enter(found, prefix)
+                    break
+                if found is not None:
+                    yield found  # type: ignore[misc]
+            else:
                 entered.remove(level.identity)
                 levels.pop()
-                continue
-            name, item = level.rest.pop()
-            try:
-                if name[-1] != "/" and item.is_file(follow_symlinks=False):  # the most common
-                    found: Any = self._file(item.path, prefix + level.relative + name)
-                else:
-                    found = self._item(item, level.relative + name, prefix, entered)
-            except OSError as exc:
-                self._failed(Path(item.path), exc)
-                continue
-            if isinstance(found, _Level):
-                levels.append(found)
-                entered.add(found.identity)
-                yield from self._enter(found, prefix)
-            elif found is not None:
-                yield found
 
     def _enter(self, level: _Level, prefix: str) -> Iterable[Entry]:
         """List the directory's items into `level.rest`. Returns the directory's own entry, if it gets one."""
@@ -207,19 +215,18 @@ class _Tree:
 
     def _listing(self, place: Path, relative: str) -> list[tuple[str, os.DirEntry[str]]]:
         """The items of `place` that are not excluded, last name first. A directory sorts by its name with the slash."""
-        found, skips, exclude = [], self._symlinks == "skip", self._exclude
+        found, exclude = [], self._exclude
+        skips, follows = self._symlinks == "skip", self._symlinks == "follow"
         with os.scandir(place) as items:
             for item in items:
-                skipped = skips and item.is_symlink()
-                if not skipped and not (exclude and exclude(Path(item.path), relative + item.name)):
-                    found.append((item.name + "/" if self._is_directory(item) else item.name, item))
-        return sorted(found, key=lambda pair: pair[0], reverse=True)
-
-    def _is_directory(self, item: os.DirEntry[str]) -> bool:
-        try:
-            return item.is_dir(follow_symlinks=self._symlinks == "follow")
-        except OSError:
-            return False  # a broken link, for example: handled as a file
+                name = item.name
+                if (skips and item.is_symlink()) or (exclude and exclude(Path(item.path), relative + name)):
+                    continue
+                try:
+                    found.append((name + "/" if item.is_dir(follow_symlinks=follows) else name, item))
+                except OSError:
+                    found.append((name, item))  # a broken link, for example: handled as a file
+        return sorted(found, key=itemgetter(0), reverse=True)
 
     def _item(
         self, item: os.DirEntry[str], relative: str, prefix: str, entered: set[Identity]
