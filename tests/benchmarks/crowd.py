@@ -141,6 +141,13 @@ def throughput(bench: Bench) -> Iterator[Row]:
         yield f"{count} files of {size // MIB} MiB, stored: throughput, async ÷ sync", who, _both(found, count * size)
         found = bench.job(who, "files", paths=[bench.text(size)], level=6, runs=bench.runs)
         yield f"a file of {size // MIB} MiB, deflate 6: throughput, async ÷ sync", who, _both(found, size)
+    for level, paths in ((None, bench.noise(count, size)), (6, [bench.text(size)])):
+        method = "stored" if level is None else f"deflate {level}"
+        for who in ("ours", "stream-zip", "zipFly64"):
+            note = " (level 5, its only one)" if who == "zipFly64" and level else ""
+            found = bench.job(who, "lag", paths=paths, streams=1, reading=AIOFILES, level=level)
+            rate = found if isinstance(found, str) else f"{found['read'] / found['seconds'] / 1e6:,.0f} MB/s"
+            yield f"{len(paths)} of {size // MIB} MiB, {method}, async generators ({AIOFILES})", who + note, rate
 
 
 def _both(found: dict[str, Any] | str, size: int | None) -> str:
