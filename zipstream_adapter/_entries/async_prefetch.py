@@ -136,12 +136,14 @@ class FetchedSource:
             failure = exc
             raise
         finally:
-            if rest is None and not is_generator:
-                self._closing = True
-                forget_cancellation()
-                if callable(close := aclose_of(source)):
-                    await _closed_after(failure, partial(called, close))
-            failure = None  # which refers to this frame
+            try:
+                if rest is None and not is_generator:
+                    self._closing = True
+                    forget_cancellation()
+                    if callable(close := aclose_of(source)):
+                        await _closed_after(failure, partial(called, close))
+            finally:
+                failure = None  # which refers to this frame
         return rest
 
     async def _read_on(self, source: AsyncSource | OpenSource) -> None:

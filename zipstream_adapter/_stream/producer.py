@@ -308,9 +308,10 @@ class Producer(AboutFiles, Reporting):
             self._is_dropped = True
             raise
         except BaseException as exc:
-            if self._fetched is not None:
-                yield from self._close_after(exc, Close(self._fetched))
-                self._fetched = None
+            # Taken at once: if the steps are dropped while it is closed, `finally` must not yield.
+            fetched, self._fetched = self._fetched, None
+            if fetched is not None:
+                yield from self._close_after(exc, Close(fetched))
             raise
         finally:
             if self.held.file:
