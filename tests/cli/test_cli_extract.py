@@ -20,6 +20,7 @@ from tests.support.oracles import need
 from tests.support.remote_servers import serving
 from zipstream_adapter import Entry, save, walk
 from zipstream_adapter._entries.coercion import EntryLike
+from zipstream_adapter._writer import whole_file
 from zipstream_adapter.cli import main
 
 MODULE = (sys.executable, "-m", "zipstream_adapter")
@@ -84,6 +85,7 @@ def test_it_is_what_unzip_makes_of_it(tmp_path: Path) -> None:
         path.write_bytes(b"data" * number)
         path.chmod(mode)
         os.utime(path, (10**9 + number * 1000, 10**9 + number * 1000))
+        path.parent.chmod((0o755, 0o700, 0o750, 0o555)[number])
         os.utime(path.parent, (10**9 + number, 10**9 + number))
     (source / "link").symlink_to("1/file")
     (source / "2/up").symlink_to("../1")
@@ -113,6 +115,68 @@ def test_bits_that_give_rights_to_others_are_not_taken(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert [stat.S_IMODE((tmp_path / "x" / name).stat().st_mode) for name in ("suid", "all")] == [0o750, 0o750]
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_directories_get_their_modes_and_those_that_exist_keep_theirs(tmp_path: Path) -> None:
+    members: list[EntryLike] = [
+        ("private/file", b"1"),  # before its directory
+        Entry.directory("private/", mode=0o700),
+        Entry.directory("closed/", mode=0o555),
+        Entry.directory("closed/sub/", mode=0o500),
+        ("closed/sub/file", b"2"),
+        Entry.directory("write only/", mode=0o300),
+        Entry.directory("write only/sub/", mode=0o6755),  # a set bit is not taken
+        Entry.directory("all/", mode=0o1777),
+        Entry.directory("none/", mode=0),  # as with files: no mode is stated
+        ("none/file", b"3"),
+        ("implied/file", b"4"),
+        Entry.directory("existing/", mode=0o755),
+        ("existing/file", b"5"),
+    ]
+    archive(tmp_path, members)
+    existing = tmp_path / "x/existing"
+    existing.mkdir(parents=True, mode=0o700)
+    command = ["sh", "-c", 'umask 022; "$@"', "sh", *MODULE, "extract", "a.zip", "-d", "x"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=200)
+    modes = {
+        "private": 0o700,
+        "closed": 0o555,
+        "closed/sub": 0o500,
+        "write only": 0o300,
+        "write only/sub": 0o755,
+        "all": 0o755,
+        "none": 0o755,
+        "implied": 0o755,
+        "existing": 0o700,
+    }
+    assert {name: mode_of(tmp_path / "x" / name) for name in modes} == modes
+    files = ["private/file", "closed/sub/file", "none/file", "implied/file", "existing/file"]
+    assert [(tmp_path / "x" / name).read_bytes() for name in files] == [b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_a_directory_is_private_until_it_gets_its_mode_also_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive(tmp_path, [Entry.directory("d/", mode=0o755), ("d/a", b"1"), ("d/b", b"2")])
+    modes = []
+    replace = os.replace
+
+    def failing(source: Any, target: Any) -> None:
+        modes.append(mode_of(tmp_path / "x/d"))
+        if str(target).endswith("b"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    monkeypatch.chdir(tmp_path)
+    assert main(["extract", "a.zip", "-d", "x"]) == 1
+    assert modes == [0o700, 0o700]
+    # The next extraction finds the directory, and keeps its mode.
+    assert mode_of(tmp_path / "x/d") == 0o755 & ~whole_file.umask()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import http.client
@@ -13,9 +14,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from html.parser import HTMLParser
@@ -28,9 +30,14 @@ import pytest
 from tests.support.loops import module
 from tests.support.oracles import members, need
 from tests.support.servers import is_settled, wait_for
-from zipstream_adapter.cli.serve import tries
+from zipstream_adapter import ChecksumCache
+from zipstream_adapter.cli.serve import command, tries
+from zipstream_adapter.cli.serve.shelf import Shelf
 
 module("uvicorn")
+from zipstream_adapter.cli.serve.app import Library, Page, make_app  # noqa: E402
+from zipstream_adapter.web import Download  # noqa: E402
+
 SECRET = b"not to be told"
 MEMBERS = {
     "a.txt": b"some text\n" * 100,
@@ -115,9 +122,14 @@ class Cutting(threading.Thread):
 
 @contextmanager
 def serving(
-    *arguments: str | Path, cwd: Path, end: signal.Signals = signal.SIGINT, status: int = 0
+    *arguments: str | Path,
+    cwd: Path,
+    end: signal.Signals = signal.SIGINT,
+    status: int = 0,
+    before: Sequence[str] = (),
 ) -> Iterator[Served]:
-    command = [sys.executable, "-m", "zipstream_adapter", "serve", *map(str, arguments)]
+    """before: a program that starts the command."""
+    command = [*before, sys.executable, "-m", "zipstream_adapter", "serve", *map(str, arguments)]
     log = cwd / "serve.log"
     # A test run in the background may have been told to ignore SIGINT and SIGHUP, and children inherit that.
     with_sigint = (
@@ -422,6 +434,116 @@ def test_several_paths_hidden_files_and_single_files(place: Path) -> None:
     with serving("tree/a.txt", "-q", cwd=place) as server:
         assert Links(server.get("/").body).values == ["a.txt"]
         assert server.get("/sub/b.txt").status == 404
+
+
+def test_what_cannot_be_read_is_refused_with_a_page_and_a_line(tmp_path: Path) -> None:
+    before = []
+    if os.geteuid() == 0:
+        capabilities = "=-dac_override,-dac_read_search"
+        before = [need("setpriv"), f"--bounding-set{capabilities}", f"--inh-caps{capabilities}"]
+    tree = tmp_path / "tree"
+    for name in "closed", "listed":
+        (tree / name / "deep").mkdir(parents=True)
+        (tree / name / "deep/file").write_bytes(SECRET)
+    (tree / "a.txt").write_bytes(b"a")
+    (tree / "closed.txt").write_bytes(SECRET)
+    (tree / "closed.txt").chmod(0)
+    (tree / "closed").chmod(0)
+    (tree / "listed").chmod(0o444)  # its names can be read, and nothing else
+    expected = {
+        "/": 200, "/closed/": 403, "/closed/?zip=all": 403, "/closed/deep": 403, "/closed/deep/": 403,
+        "/closed/deep/?zip=all": 403, "/closed/missing": 403, "/closed.txt": 403, "/listed/": 200,
+        "/listed/deep/": 404, "/listed/deep/file": 404,
+    }  # fmt: skip
+    try:
+        with serving("tree", cwd=tmp_path, before=before) as server:
+            found = {path: server.get(path) for path in expected}
+            assert {path: reply.status for path, reply in found.items()} == expected
+            assert archive(server.get("/?zip=all")) == {"a.txt": b"a", "listed/": b""}
+            lines = (tmp_path / "serve.log").read_text().splitlines()[1:-1]
+        assert lines == [f"{status} GET {path.partition('?')[0]}" for path, status in expected.items()]
+        assert all("h1" in Links(reply.body).tags and SECRET not in reply.body for reply in found.values())
+    finally:
+        for name in "closed", "listed":
+            (tree / name).chmod(0o755)
+
+
+def test_a_date_that_no_archive_can_have_is_shown_as_the_nearest_one(tmp_path: Path) -> None:
+    in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a disk's file system may have no such dates
+    with tempfile.TemporaryDirectory(dir=in_memory) as tree:
+        for name, date in {"late": 10**12, "early": -(10**9)}.items():
+            path = Path(tree, name)
+            path.write_bytes(b"data")
+            os.utime(path, (date, date))
+        if Path(tree, "late").stat().st_mtime < 10**12:
+            pytest.skip("the file system has no such dates")
+        with serving(tree, cwd=tmp_path) as server:
+            page = server.get("/")
+            assert page.status == 200
+            dates = re.findall(rb'<time datetime="([^"]*)">', page.body)
+            assert dates == [b"1980-01-01T00:00:00Z", b"2107-12-31T23:59:59Z"]
+            assert server.get("/late").body == server.get("/early").body == b"data"
+
+
+def test_too_many_chosen_names_are_refused(tmp_path: Path) -> None:
+    shelf = Shelf([str(tmp_path)], hidden=False)
+    with ChecksumCache(tmp_path / "checksums") as checksums:
+        page = Library(shelf, checksums).answer([], "&".join(["name=a"] * 100_001), True)
+    assert isinstance(page, Page) and page.status == 400
+
+
+@pytest.mark.parametrize("when", ["looking", "preparing", "sending"])
+def test_an_unexpected_error_is_answered_with_a_page_and_said(when: str) -> None:
+    class Failing:
+        size, etag, last_modified = 10, None, None
+
+        def answer(self, *_: object) -> Download:
+            if when == "looking":
+                raise OverflowError("a\nnumber")
+            return Download(self, "file")  # type: ignore[arg-type]
+
+        async def aiter_range(self, *_: object) -> AsyncIterator[bytes]:
+            if when == "sending":
+                yield b"12345"
+            raise OverflowError("a\nnumber")
+
+        iter_range = aiter_range
+
+    said: list[tuple[str, str, int, str]] = []
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def ask() -> None:
+        never = asyncio.Event()
+
+        async def receive() -> Any:
+            await never.wait()
+
+        library: Any = Failing()
+        app = make_app(library, password=None, only_local=False, log=lambda *line: said.append(line))
+        await app({"type": "http", "method": "GET", "path": "/a", "headers": []}, receive, send)
+
+    if when == "sending":
+        with pytest.raises(OverflowError):
+            asyncio.run(ask())
+        broken = "the transfer was broken: OverflowError: a\nnumber"
+        assert said == [("GET", "/a", 200, ""), ("GET", "/a", 200, broken)]
+    else:
+        asyncio.run(ask())
+        assert said == [("GET", "/a", 500, "OverflowError: a\nnumber")]
+        start, body = sent
+        assert start["status"] == 500 and dict(start["headers"])[b"content-type"] == b"text/html; charset=utf-8"
+        assert "Something went wrong" in Links(body["body"]).text and b"OverflowError" not in body["body"]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_is_said_of_it_is_one_line(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    log = command._log(quiet)
+    log("GET", "/a", 200, "")
+    log("GET", "/b", 500, "OverflowError: a\nnumber")
+    assert capsys.readouterr().out == ("" if quiet else "200 GET /a\n") + "500 GET /b: OverflowError: a\\nnumber\n"
 
 
 def test_what_cannot_be_served_is_said(place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 from tests.support.executors import none_left, run_script
 from zipstream_adapter import streams_closed
 from zipstream_adapter._concurrency import offload
+from zipstream_adapter._concurrency.ordered import InOrder, Workers
 from zipstream_adapter._concurrency.threads import Job, Lease, ThreadPool
 
 
@@ -160,6 +162,34 @@ def test_without_threads_work_is_done_where_it_is_handed_over(monkeypatch: pytes
         assert [job.result(0) for job in jobs] == [threading.get_ident()] * 3
         assert pool.submit(int, "x").exception(0) is not None
     assert tried
+
+
+def test_at_the_end_of_the_interpreter_no_thread_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its threads never run again then, and on Python 3.11 starting one may never return.
+    with no_threads(monkeypatch) as tried, leased(1) as pool, monkeypatch.context() as patch:
+        patch.setattr(sys, "is_finalizing", lambda: True)
+        assert pool.submit(threading.get_ident).result(0) == threading.get_ident()
+    assert not tried
+    over = threading.Event()
+    with leased(2) as pool:
+        (running,) = blocked(pool, over, 1)
+        assert pool.submit(int).result(60) == 0  # its thread is idle now
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "is_finalizing", lambda: True)
+            assert pool.submit(threading.get_ident).result(0) == threading.get_ident()
+        over.set()
+        assert running.result(60) == "waited"
+
+
+def test_nor_is_one_of_those_that_compress(monkeypatch: pytest.MonkeyPatch) -> None:
+    with no_threads(monkeypatch) as tried, monkeypatch.context() as patch:
+        patch.setattr(sys, "is_finalizing", lambda: True)
+        workers = Workers(2)
+        order: InOrder[int] = InOrder(workers)
+        done = [each for _ in range(5) for each in order.start(threading.get_ident)] + order.finish()
+        workers.close()
+    assert done == [threading.get_ident()] * 5
+    assert not tried
 
 
 def test_where_one_thread_was_the_last_to_start_it_does_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:

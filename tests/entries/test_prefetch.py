@@ -397,3 +397,176 @@ def test_nothing_is_fetched_before_the_first_bytes_are_asked_for(way: str) -> No
         assert not source.touched
     assert entries.closed == 1
     assert source.closed == 0
+
+
+def badly_closed(begun: threading.Event | None = None) -> Iterator[bytes]:
+    try:
+        while True:
+            if begun is not None:
+                begun.set()
+            yield LONG
+    finally:
+        raise ValueError("closing")
+
+
+@pytest.mark.parametrize("error", [BoomError("cause"), KeyboardInterrupt("cause")], ids=["error", "interrupt"])
+@pytest.mark.parametrize("options", [{}, {"compression": "deflate", "workers": 2}, {"on_error": None}])
+def test_errors_of_closing_what_was_fetched_are_notes_of_the_failure(
+    error: BaseException, options: dict[str, Any]
+) -> None:
+    others_began = [threading.Event(), threading.Event()]
+
+    def failing() -> Iterator[bytes]:
+        yield b"x"
+        assert all(each.wait(60) for each in others_began)
+        raise error
+
+    if "on_error" in options:
+
+        def refuse(entry: Entry, exc: Exception) -> None:
+            raise exc
+
+        options = {"on_error": refuse}
+    others = [(f"other{number}", badly_closed(each)) for number, each in enumerate(others_began)]
+    error.__notes__ = []
+    stream = stream_zip([("failing", failing()), *others], prefetch=3, lookahead=0, **options)
+    with pytest.raises(type(error), match="cause") as caught:
+        stream.read()
+    assert caught.value is error
+    closing = [note for note in error.__notes__ if "closing" in note]
+    assert closing == ["(and closing the entries raised ValueError('closing'))"] * 2
+    assert ("(while adding entry 'failing')" in error.__notes__) == isinstance(error, Exception)
+
+
+def test_so_are_those_of_an_asynchronous_stream() -> None:
+    error = BoomError("cause")
+
+    def failing() -> Iterator[bytes]:
+        yield LONG
+        raise error
+
+    async def entries() -> AsyncIterator[Any]:
+        try:
+            yield "failing", failing()
+            yield "other", badly_closed()
+            yield "another", b""
+        finally:
+            raise ValueError("closing")
+
+    for prefetch in (0, 1):
+        error.__notes__ = []
+        given: Any = entries()
+        with Driver("async", given, prefetch=prefetch) as driver, pytest.raises(BoomError) as caught:
+            driver.rest()
+        assert caught.value is error
+        assert error.__notes__ == [
+            "(while adding entry 'failing')",
+            "(and closing the entries raised ValueError('closing'))",
+        ]
+
+
+class FailsAndClosesBadly:
+    """A source, or entries, whose `fails`-th step fails, as closing does."""
+
+    def __init__(self, fails: int) -> None:
+        self.left = fails
+
+    def step(self, data: Any) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise BoomError("cause")
+        return data
+
+    def close(self) -> None:
+        raise ValueError("closing")
+
+
+class BadFile(FailsAndClosesBadly):
+    def read(self, size: int = -1) -> bytes:
+        return bytes(self.step(LONG))
+
+
+class BadIterator(FailsAndClosesBadly):
+    def __iter__(self) -> BadIterator:
+        if self.left == 0:
+            self.step(b"")
+        return self
+
+    def __next__(self) -> bytes:
+        return bytes(self.step(LONG))
+
+
+class BadAsyncFile(FailsAndClosesBadly):
+    async def read(self, size: int = -1) -> bytes:
+        return bytes(self.step(LONG))
+
+    async def close(self) -> None:  # type: ignore[override]
+        super().close()
+
+
+class BadAsyncIterator(FailsAndClosesBadly):
+    def __aiter__(self) -> BadAsyncIterator:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return bytes(self.step(LONG))
+
+    async def aclose(self) -> None:
+        super().close()
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("fails", [0, 3])
+@pytest.mark.parametrize("kind", [BadFile, BadIterator, BadAsyncFile, BadAsyncIterator])
+def test_an_error_of_closing_the_failed_source_itself_is_a_note(
+    way: str, kind: type[FailsAndClosesBadly], fails: int, prefetch: int
+) -> None:
+    if way == "sync" and kind in (BadAsyncFile, BadAsyncIterator):
+        pytest.skip("for the event loop")
+    with (
+        Driver(way, [("a", kind(fails))], prefetch=prefetch) as driver,
+        pytest.raises(BoomError, match="cause") as caught,
+    ):
+        driver.rest()
+    assert sorted(caught.value.__notes__) == [
+        "(and closing its source raised ValueError('closing'))",
+        "(while adding entry 'a')",
+    ]
+
+
+class BadEntries(FailsAndClosesBadly):
+    def __iter__(self) -> BadEntries:
+        return self
+
+    def __next__(self) -> Any:
+        return self.step((str(self.left), b"data"))
+
+
+class BadAsyncEntries(FailsAndClosesBadly):
+    def __aiter__(self) -> BadAsyncEntries:
+        return self
+
+    async def __anext__(self) -> Any:
+        return self.step((str(self.left), b"data"))
+
+    async def aclose(self) -> None:
+        super().close()
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("kind", [BadEntries, BadAsyncEntries])
+def test_an_error_of_closing_the_failed_entries_is_a_note(way: str, kind: Any, prefetch: int) -> None:
+    if way == "sync" and kind is BadAsyncEntries:
+        pytest.skip("for the event loop")
+    with Driver(way, kind(2), prefetch=prefetch) as driver, pytest.raises(BoomError, match="cause") as caught:
+        driver.rest()
+    assert caught.value.__notes__ == ["(and closing the entries raised ValueError('closing'))"]
+
+
+def test_closing_a_stream_raises_the_error_of_closing_what_was_fetched() -> None:
+    begun = threading.Event()
+    stream = stream_zip([("a", iter([LONG, LONG])), ("other", badly_closed(begun))], prefetch=1)
+    next(stream)
+    assert begun.wait(60)
+    with pytest.raises(ValueError, match="closing"):
+        stream.close()

@@ -15,7 +15,7 @@ import pytest
 from tests.support import oracles
 from tests.support.executors import none_left
 from tests.support.strategies import noise
-from zipstream_adapter import Entry, stream_zip
+from zipstream_adapter import Entry, StreamStateError, stream_zip
 
 LONG = noise(1, 300_000)
 
@@ -75,7 +75,7 @@ def test_closing_does_not_wait_for_what_hangs(where: str, how: str) -> None:
 
 SIGNALLED = """
 import signal, sys, threading
-from zipstream_adapter import Entry, stream_zip
+from zipstream_adapter import Entry, StreamStateError, stream_zip
 
 def hangs():
     yield b"x"
@@ -136,3 +136,75 @@ def test_without_threads_sources_are_opened_when_their_turn_has_come(
     assert oracles.members(archive) == {str(number): LONG + b"end" for number in range(5)}
     assert archive == stream_zip(entries()).read()
     assert none_left(before)
+
+
+_AT_THE_END = """
+import datetime, gc, os, sys
+from zipstream_adapter import Entry, StreamStateError, stream_zip
+
+class AtTheEnd:
+    # It keeps all that it needs: the names of modules may be gone.
+    def __init__(self):
+        self.begun = sys.argv[1] == "begun"
+        self.ends, self.write, self.leave = sys.is_finalizing, os.write, os._exit
+        data = lambda: (b"x" * 600_000 for _ in range(3))
+        date = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+        entries = [Entry(str(each), data(), modified=date) for each in range(4)]
+        # On Python 3.13, calculating with dates can crash at the end.
+        self.stream = stream_zip(entries, prefetch=1, extended_timestamps=False)
+        self.first = next(self.stream) if self.begun else b""
+
+    def __del__(self):
+        size = len(self.first + b"".join(self.stream))
+        self.write(1, f"{self.ends()} {size}".encode())
+
+left = AtTheEnd()
+if left.begun:
+    # Fetched ahead, and not being read when the interpreter stops the threads.
+    fetched = left.stream._producer.held._prefetcher._coming
+    while not all(each._is_over for each in fetched):
+        pass
+    del fetched
+"""
+
+
+@pytest.mark.parametrize("how", ["not begun", "begun"])
+def test_a_stream_can_be_read_when_the_interpreter_ends(how: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _AT_THE_END, how],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        timeout=200,
+        check=True,
+    )
+    plain = stream_zip(
+        [Entry(str(each), iter([b"x" * 600_000] * 3), modified=1_577_836_800) for each in range(4)],
+        extended_timestamps=False,
+    ).read()
+    assert done.stdout.decode() == f"True {len(plain)}", done.stderr.decode()
+
+
+def test_no_thread_is_started_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", started.append)
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+    archive = stream_zip([(str(each), iter([LONG])) for each in range(3)], prefetch=2).read()
+    assert oracles.members(archive) == {str(each): LONG for each in range(3)}
+    assert started == []
+
+
+@pytest.mark.parametrize("where", ["opened", "read"])
+def test_what_a_thread_was_stopped_at_is_refused_then_and_closing_does_not_wait(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Hanging(where)
+    stream = stream_zip([("first", iter([LONG, LONG])), ("second", source), ("third", iter([LONG]))], prefetch=1)
+    next(stream)
+    assert source.is_waited_for.wait(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "is_finalizing", lambda: True)
+        with pytest.raises(StreamStateError, match="'second' was being prefetched when the interpreter ended"):
+            stream.read()
+        stream.close()  # no warning, which is an error here
+    source.may_go.set()
+    assert source.is_closed.wait(60)

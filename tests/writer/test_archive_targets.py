@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -320,6 +321,42 @@ def test_a_dropped_archive_warns_and_is_not_finished(tmp_path: Path, handle_open
         gc.collect()
     assert not oracles.python(path.read_bytes())
     assert path.read_bytes().startswith(b"PK\3\4")
+
+
+_LEFT = """
+import asyncio, sys, zipfile
+from zipstream_adapter import StreamingZipFile, async_stream_zip, stream_zip
+
+def data():
+    while True:
+        yield b"x" * 100_000
+
+kind = sys.argv[1]
+if kind == "archive":
+    left = StreamingZipFile()
+    left.writestr("a", b"1")
+elif kind == "async":
+    left = async_stream_zip([("a", data()), ("b", data())], prefetch=1)
+    asyncio.run(anext(left))
+else:
+    options = {"plain": {}, "prefetch": {"prefetch": 2}, "workers": {"compression": "deflate", "workers": 2}}[kind]
+    left = stream_zip([("a", data()), ("b", data())], **options)
+    next(left)
+"""
+
+
+@pytest.mark.parametrize("kind", ["archive", "plain", "prefetch", "workers", "async"])
+def test_what_is_left_in_a_global_warns_at_the_end_only_if_it_is_to_be_closed(kind: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", _LEFT, kind],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        timeout=200,
+        check=True,
+    )
+    warned = [line for line in done.stderr.decode().splitlines() if "unclosed archive" in line]
+    assert len(warned) == (kind == "archive")
+    assert kind == "archive" or not done.stderr
 
 
 def test_archives_that_were_refused_or_closed_are_dropped_quietly(monkeypatch: pytest.MonkeyPatch) -> None:

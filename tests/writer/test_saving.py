@@ -60,7 +60,7 @@ def test_an_archive_is_saved(tmp_path: Path, write: Write, kind: Callable[[Path]
     data = (tmp_path / "a.zip").read_bytes()
     assert (size, left(tmp_path)) == (len(data), ["a.zip"])
     assert members(data) == {"a": b"data", "b": BIG}
-    assert stat.S_IMODE((tmp_path / "a.zip").stat().st_mode) == 0o666 & ~whole_file._umask()
+    assert stat.S_IMODE((tmp_path / "a.zip").stat().st_mode) == 0o666 & ~whole_file.umask()
 
 
 @BOTH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -69,7 +70,7 @@ class Workers:
         """Hand `work` to a worker. Returns None if no thread can be started, as at interpreter shutdown."""
         if self._executor is not None:
             return self._executor.submit(_at_work, work)
-        if self._without_threads:
+        if self._without_threads or sys.is_finalizing():
             return None
         try:
             return self._lease.executor.submit(_at_work, work)

@@ -8,6 +8,7 @@ started (Pyodide, RLIMIT_NPROC, interpreter shutdown), a job runs on the thread 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -163,7 +164,8 @@ class ThreadPool(Executor):
                 thread.hand(None)
             ending = [each for each in self._alive if each.job is None or each.job.cancelled()]
         # A thread of a pool may be closing a dropped stream as garbage: it cannot wait for itself.
-        if self._waits and not isinstance(threading.current_thread(), _Thread):
+        # Daemons never end once the interpreter has stopped them.
+        if self._waits and not isinstance(threading.current_thread(), _Thread) and not sys.is_finalizing():
             for thread in ending:
                 thread.join()
 
@@ -177,6 +179,10 @@ class ThreadPool(Executor):
 
     def place(self, job: Job, *, at_once: bool = False) -> None:
         """Hand `job` to an idle or new thread. At the limit of threads it is queued, unless `at_once` is set."""
+        if sys.is_finalizing():  # the threads never run again, and starting one may never return
+            if publish := job.work():
+                publish()
+            return
         with self._lock:
             if self._idle:
                 job.is_counted = True

@@ -17,6 +17,7 @@ from .._concurrency.offload import StepThreads
 from .._concurrency.patience import NOTHING_YET, PATIENCE, NothingYet
 from .async_source import JOINED, AsyncSource, aclose_of, coroutine_of, is_file, stopped
 from .entry import Entry
+from .error_notes import note_closing
 from .files.growing import Cut
 from .one_pass import is_finished
 from .prefetch import AHEAD, to_fetch
@@ -84,9 +85,12 @@ class FetchedSource:
                 self.size, self.facts, self.cut, self._opened = source.size, source.facts, source.cut, True
                 self._notify()
                 await self._read_on(source)
-            finally:
+            except BaseException as exc:
                 self._closing = True
-                await self._close_source(source)
+                await _closed_after(exc, partial(self._close_source, source))
+                raise
+            self._closing = True
+            await self._close_source(source)
             self._is_whole = True
         except Exception as exc:
             self._error = exc
@@ -110,6 +114,7 @@ class FetchedSource:
         is_generator = type(source) is AsyncGeneratorType
         read = source.__anext__ if is_generator else partial(source.read, self._read_size)
         rest: tuple[Any, ...] | None = None
+        failure: BaseException | None = None
         self._opened = True
         self._notify()
         try:
@@ -125,13 +130,20 @@ class FetchedSource:
         except StopAsyncIteration as exc:
             if is_generator:
                 return None
-            raise stopped() from exc
+            failure = stopped()
+            raise failure from exc
+        except BaseException as exc:
+            failure = exc
+            raise
         finally:
-            if rest is None and not is_generator:
-                self._closing = True
-                forget_cancellation()
-                if callable(close := aclose_of(source)):
-                    await called(close)
+            try:
+                if rest is None and not is_generator:
+                    self._closing = True
+                    forget_cancellation()
+                    if callable(close := aclose_of(source)):
+                        await _closed_after(failure, partial(called, close))
+            finally:
+                failure = None  # which refers to this frame
         return rest
 
     async def _read_on(self, source: AsyncSource | OpenSource) -> None:
@@ -291,6 +303,21 @@ class FetchedSource:
             raise stop
 
 
+async def _closed_after(
+    failure: BaseException | None, close: Callable[[], Awaitable[Any]], what: str = "its source"
+) -> None:
+    """Close a source, or the entries. After a `failure`, an exception of `close` becomes a note of it.
+
+    A cancellation is no failure: its task ends with the exception.
+    """
+    try:
+        await close()
+    except Exception as second:
+        if failure is None or isinstance(failure, asyncio.CancelledError):
+            raise
+        note_closing(failure, second, what)
+
+
 class AsyncPrefetcher:
     """Calls `pull` for items in a task of its own, and prefetches up to `count` of them before their turn."""
 
@@ -313,6 +340,7 @@ class AsyncPrefetcher:
         self._task = asyncio.create_task(self._pull_all())
 
     async def _pull_all(self) -> None:
+        failure: BaseException | None = None
         try:
             try:
                 while (item := await self._pull()) is not END:
@@ -322,9 +350,12 @@ class AsyncPrefetcher:
                     if self._room < 0:
                         self._for_room = asyncio.get_running_loop().create_future()
                         await self._for_room
+            except BaseException as exc:
+                failure = exc
+                raise
             finally:
                 self._closing = True
-                await self._close()
+                await _closed_after(failure, self._close, "the entries")
                 del self._pull, self._close  # they refer to the owner of this object
         except BaseException as exc:
             self._put(_Failed(exc))  # also a CancelledError from elsewhere: it is not the end of the items
@@ -332,6 +363,8 @@ class AsyncPrefetcher:
                 raise
         else:
             self._put(END)
+        finally:
+            failure = None  # which refers to this frame
 
     def _put(self, item: Any) -> None:
         self._coming.append(item)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from ..errors import ZipStreamError
 from .entry import Entry
 
+# Exceptions of closing that are named after a failure: thousands of entries may be prefetched.
+_MOST_NOTES = 8
+
 
 def note_on_threads(exc: Exception) -> None:
     """Add a note to sqlite3's error for a connection used on another thread: why that happened, and what to do."""
@@ -22,6 +25,16 @@ def name_entry(exc: Exception, entry: Entry | None, position: int) -> None:
         exc.add_note(f"(item {position} of entries, counted from 0)")
     elif not isinstance(exc, ZipStreamError) or repr(entry.name) not in str(exc):
         exc.add_note(f"(while adding entry {entry.name!r})")
+
+
+def note_closing(failure: BaseException, second: BaseException | None, what: str) -> None:
+    """Add a note to `failure` for each exception that closing `what` raised after it; `second` is the last of them."""
+    for _ in range(_MOST_NOTES):
+        if second is None or second is failure:
+            return
+        if isinstance(second, Exception):  # not the GeneratorExit that closes a generator
+            failure.add_note(f"(and closing {what} raised {second!r})")
+        second = None if second.__suppress_context__ else second.__context__
 
 
 def without_frames(exc: Exception) -> Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import warnings
@@ -147,6 +148,8 @@ class Fetched:
         """
         self._refuse_if_forked()
         self._is_awaited = True
+        if not self._is_over and sys.is_finalizing():
+            self._take_over()
         if self._claims and self._claims[0] is _CONSUMER:
             self._source = OpenSource(self.item, self._read_size, cuts=self._cuts, closing=self._closing)
             return self
@@ -172,6 +175,8 @@ class Fetched:
 
     def __next__(self) -> Buffer | NothingYet:
         self._refuse_if_forked()
+        if not self._is_over and sys.is_finalizing():
+            self._take_over()
         if not self._is_over or not self._news.empty():
             chunk = self._next_news()
             if chunk is not None:
@@ -188,6 +193,18 @@ class Fetched:
                 "there: make the stream in the process that reads it, or leave out prefetch"
             )
 
+    def _take_over(self) -> None:
+        """Let the consumer open the source, as the ending interpreter has stopped all threads.
+
+        Raises StreamStateError if a thread was stopped while it opened or read the source.
+        """
+        if not self._is_claimed_by(_CONSUMER):
+            raise StreamStateError(
+                f"entry {self.item.name!r} was being prefetched when the interpreter ended, which stops all threads: "
+                "read the stream to its end, or close it, before that"
+            )
+        self._is_over = True
+
     def give_up(self) -> None:
         """Ask the thread to close the source, if it is working on it."""
         self._is_given_up = True
@@ -199,10 +216,13 @@ class Fetched:
         self.closed_by(time.monotonic() + _LONGEST_WAIT)
 
     def closed_by(self, end: float, *, wait: bool = True) -> bool:
-        """Close the source, waiting for its thread until `end`. Returns False if the thread still has to close it."""
+        """Close the source, waiting for its thread until `end`. Returns False if the thread still has to close it.
+
+        There is no thread in a forked child, nor at the end of the interpreter.
+        """
         self.give_up()
-        forked = self._process != os.getpid()
-        if not self._is_over and not self._hangs and wait and not forked:
+        is_alone = self._process != os.getpid() or sys.is_finalizing()
+        if not self._is_over and not self._hangs and wait and not is_alone:
             try:
                 while self._news.get(timeout=max(0.0, end - time.monotonic())) is not None:
                     pass
@@ -210,7 +230,7 @@ class Fetched:
                 self._hangs = True  # do not wait for it again
         if self._is_over:
             self._closing.close()
-        return self._is_over or forked
+        return self._is_over or is_alone
 
 
 class Prefetcher:
@@ -263,7 +283,9 @@ class Prefetcher:
         fetched = Fetched(entry, self._read_size, self._cuts)
         self._coming.append(fetched)  # before a thread gets it, so that it is closed in any case
         self._jobs.put(fetched)
-        if len(self._threads) < self._count and not self.is_forked:
+        if sys.is_finalizing():  # starting a thread may never return
+            fetched.fetch_later()
+        elif len(self._threads) < self._count and not self.is_forked:
             thread = threading.Thread(
                 target=_work, args=(self._jobs,), name=f"{_THREAD_NAME}_{len(self._threads)}", daemon=True
             )
@@ -300,7 +322,7 @@ class Prefetcher:
         hung: list[Entry] = []
         closing.callback(lambda: _warn_of(hung))
         closing.callback(self._end)
-        if waits and not self.is_forked:
+        if waits and not self.is_forked and not sys.is_finalizing():
             closing.callback(lambda: self._join(end))
         for fetched in held:
             closing.callback(partial(_close_one, fetched, end, waits, hung))

@@ -21,6 +21,7 @@ from .._concurrency.closing import Closing
 from .._format.timestamps import date_of
 from ..errors import EntryTypeError, NotAFileError
 from .entry import Entry
+from .error_notes import note_closing
 from .files.growing import Cut
 from .files.regular import READ_FLAGS, not_a_file
 from .files.virtual import stated_size
@@ -156,8 +157,11 @@ class OpenSource:
                 is_held = given is not None and closing is not None
                 source, called = (given[0], True) if given else (entry.source, False)
                 self._chunks = self._open(source, called, is_owned=is_owned, is_held=is_held)
-        except BaseException:
-            self._exit.close()
+        except BaseException as exc:
+            try:
+                self._exit.close()
+            except Exception as second:
+                note_closing(exc, second, "its source")
             raise
 
     def __iter__(self) -> Iterator[Buffer]:

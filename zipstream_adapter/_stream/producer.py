@@ -19,7 +19,7 @@ from .._concurrency.patience import NOTHING_YET, PATIENCE
 from .._entries.coercion import coerce
 from .._entries.crc_cache import Remembered
 from .._entries.entry import Entry, FileEntry, is_plain, path_of
-from .._entries.error_notes import name_entry, without_frames
+from .._entries.error_notes import name_entry, note_closing, without_frames
 from .._entries.files.growing import Cut
 from .._entries.files.own_output import Outgoing, identity_of
 from .._entries.inspection import size_to_read
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 # Replacements from on_error that may fail in a row before the last error is raised.
 _MOST_REPLACEMENTS = 8
+_ENTRIES = "the entries"
 _PATHS = (str, os.PathLike)
 _PATH = type(Path())
 _NO_PATHS = frozenset({tuple, Entry, dict})
@@ -135,12 +136,11 @@ class Producer(AboutFiles, Reporting):
         except GeneratorExit:
             self._is_dropped = True
             raise
-        finally:
-            if not self._is_dropped:
-                if self._fetched is not None:
-                    yield Close(self._fetched)
-                if not self.is_whole:
-                    yield LET_GO
+        except BaseException as exc:
+            if self._fetched is not None:
+                yield from self._close_after(exc, Close(self._fetched))
+            yield from self._close_after(exc, LET_GO, _ENTRIES)
+            raise
 
     def _add_all(self) -> Steps:
         sink, goes_on, position = self._sink, True, 0
@@ -160,9 +160,10 @@ class Producer(AboutFiles, Reporting):
         except GeneratorExit:
             self._is_dropped = True
             raise
-        finally:
-            if not self._is_dropped:
-                yield CLOSE_ITEMS
+        except BaseException as exc:
+            yield from self._close_after(exc, CLOSE_ITEMS, _ENTRIES)
+            raise
+        yield CLOSE_ITEMS
         yield from self._settle()
         yield from self._ready()
 
@@ -306,6 +307,12 @@ class Producer(AboutFiles, Reporting):
         except GeneratorExit:
             self._is_dropped = True
             raise
+        except BaseException as exc:
+            # Taken at once: if the steps are dropped while it is closed, `finally` must not yield.
+            fetched, self._fetched = self._fetched, None
+            if fetched is not None:
+                yield from self._close_after(exc, Close(fetched))
+            raise
         finally:
             if self.held.file:
                 close_all(self.held.file)
@@ -323,7 +330,7 @@ class Producer(AboutFiles, Reporting):
     def _replacement(self, entry: Any, failure: Exception) -> Generator[Any, Any, Entry | None]:
         fetched, self._fetched = self._fetched, None
         if fetched is not None:
-            yield from self._close_after(failure, fetched)
+            yield from self._close_after(failure, Close(fetched))
         self.held.close_source()  # an interrupt by an Exception may have left it open
         member, self._member = self.archive.member, None
         if member is not None:
@@ -368,7 +375,7 @@ class Producer(AboutFiles, Reporting):
             yield Close(source)
             raise
         except BaseException as exc:
-            yield from self._close_after(exc, source)
+            yield from self._close_after(exc, Close(source))
             yield from self._refute(remembered, exc)
             raise
         # The source is closed before the member is completed: an exception on closing is a failure of this entry.
@@ -455,12 +462,17 @@ class Producer(AboutFiles, Reporting):
         self._fetched = None  # only now: `_add` closes it if opening is interrupted
         return source
 
-    def _close_after(self, failure: BaseException, source: Source) -> Steps:
-        """Close `source` after `failure`. An exception on closing is added to `failure` as a note."""
+    def _close_after(self, failure: BaseException, request: Any, what: str = "its source") -> Steps:
+        """Run the closing `request` after `failure`, to which an exception of it is added as a note.
+
+        A consumer that has gone is no failure: it gets the exception.
+        """
         try:
-            yield Close(source)
+            yield request
         except Exception as second:
-            failure.add_note(f"(and closing its source raised {second!r})")
+            if isinstance(failure, ConsumerGone):
+                raise
+            note_closing(failure, second, what)
 
     # Handing over.
 

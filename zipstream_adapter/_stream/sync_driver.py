@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from .._concurrency.patience import NOTHING_YET
+from .._entries.error_notes import note_closing
 from .._entries.source import OpenSource
 from . import requests
 from .producer import Producer
@@ -34,6 +35,13 @@ def run(producer: Producer) -> Generator[bytes, None, None]:
                 out = steps.send(answer)
     except (StopIteration, requests.ConsumerGone):
         pass
+    except BaseException as exc:
+        for close in (steps.close, held.let_go):
+            try:
+                close()
+            except Exception as second:
+                note_closing(exc, second, "the entries")
+        raise
     finally:
         try:
             steps.close()  # unless they have ended: an interrupt has ended this loop

@@ -38,6 +38,8 @@ class StreamArchive(StreamingZipFile):
     """
 
     sink: StreamSink
+    # Dropping a stream closes it. When the interpreter ends, its archive may be freed before that.
+    _warns_if_dropped = False
 
     def __init__(
         self, *, coding: CodecFactory | None = None, offset: int = 0, lookahead: int = DEFAULT_LOOKAHEAD, **options: Any

@@ -145,7 +145,7 @@ def _set_access(descriptor: int, target: Path) -> None:
     try:
         replaced = target.stat()
     except FileNotFoundError:
-        mode = 0o666 & ~_umask()
+        mode = 0o666 & ~umask()
     else:
         mode = replaced.st_mode & 0o777
         if not _chown(descriptor, group=replaced.st_gid):
@@ -167,7 +167,7 @@ def _chown(descriptor: int, user: int = -1, group: int = -1) -> bool:
     return True
 
 
-def _umask() -> int:
+def umask() -> int:
     """Return the process's umask. Reading it requires setting it; a strict value is safe if other threads run."""
     mask = os.umask(0o077)
     os.umask(mask)

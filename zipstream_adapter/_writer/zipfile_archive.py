@@ -90,6 +90,9 @@ class StreamingZipFile(ZipFile):
         OSError: if the path cannot be opened.
     """
 
+    # Whether dropping it unfinished emits a ResourceWarning.
+    _warns_if_dropped = True
+
     @suggesting
     def __init__(
         self,
@@ -370,7 +373,7 @@ class StreamingZipFile(ZipFile):
         # zipfile's __del__ would finish the archive, and a failure would look like success.
         if getattr(self, "fp", None) is None:
             return
-        unfinished = not self.sink.poisoned and (self.filelist or self._member)
+        unfinished = self._warns_if_dropped and not self.sink.poisoned and (self.filelist or self._member)
         self.fail()
         self.close()
         if unfinished:

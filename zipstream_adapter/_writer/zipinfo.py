@@ -22,7 +22,8 @@ def zipinfo_of(name: str, date: datetime, mode: int | None, method: int, *, time
 
     timestamps: whether it gets an extended timestamp field (0x5455).
     """
-    info = ZipInfo(name, date.timetuple()[:6])
+    # Not `timetuple`, which imports a module: that fails while the interpreter ends.
+    info = ZipInfo(name, (date.year, date.month, date.day, date.hour, date.minute, date.second))
     info.filename = name  # ZipInfo replaces the system's path separator with a slash
     info.create_system = _UNIX
     info.external_attr = _attributes(name.endswith("/"), mode)

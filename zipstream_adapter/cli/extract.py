@@ -24,6 +24,7 @@ from typing import IO
 from zipfile import ZipFile, ZipInfo
 
 from .._format.names import check_safe, check_storable
+from .._writer.whole_file import umask
 from ..errors import BadArchiveError, EntryError, OptionError, UnsafeLinkError, UnsafeNameError
 from .passwords import password_of
 from .read import Chosen, check, copy_member, opened
@@ -33,6 +34,7 @@ from .terminal import Meter, is_terminal, name_line, say, shown_count, shown_nam
 # Longest target of a symbolic link, in bytes (Linux: PATH_MAX).
 _LONGEST_LINK = 4096
 _EXTENDED_TIMESTAMP = 0x5455
+_DIRECTORY_ONLY = getattr(os, "O_DIRECTORY", 0)  # 0 where directories have no modes
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,6 +79,8 @@ class _Extraction:
         self._policy = policy
         self._password = password
         self._directories: set[str] = set()  # names of those that were checked or made
+        self._modes: dict[str, int] = {}  # of directories that are members, by name
+        self._made: list[str] = []  # those of them that did not exist
         self.size = self.kept = 0
 
     def checked(self, infos: list[ZipInfo]) -> list[ZipInfo]:
@@ -157,8 +161,18 @@ class _Extraction:
         return True
 
     def extract(self, infos: list[ZipInfo], meter: Meter, *, verbose: bool) -> None:
-        """Write files and directories, then links, then the dates of directories."""
+        """Write files and directories, then links, then the dates and modes of directories."""
         self._root.mkdir(parents=True, exist_ok=True)
+        self._modes = _modes_of(infos)
+        try:
+            self._write_all(infos, meter, verbose=verbose)
+            for info in reversed(infos):
+                if info.is_dir():
+                    _set_date(self._root / info.filename, info)
+        finally:
+            self._set_modes()  # also after a failure: the next extraction keeps them
+
+    def _write_all(self, infos: list[ZipInfo], meter: Meter, *, verbose: bool) -> None:
         links = []
         for done, info in enumerate(infos):
             raise_signal()
@@ -172,16 +186,29 @@ class _Extraction:
                 self._write_file(info, _Target(self, meter, done))
         for info in links:
             self._make_link(info)
-        for info in reversed(infos):
-            if info.is_dir():
-                _set_date(self._root / info.filename, info)
 
     def _make_directory(self, name: str) -> None:
         for above in _directories_of(f"{name}/" if name else ""):
             if above not in self._directories:
                 with suppress(FileExistsError):
-                    os.mkdir(os.path.join(self._root, above))
+                    # It gets its mode at the end, which may forbid to write in it. Until then it is private.
+                    os.mkdir(os.path.join(self._root, above), 0o700 if above in self._modes else 0o777)
+                    if above in self._modes:
+                        self._made.append(above)
                 self._is_directory(above, name)
+
+    def _set_modes(self) -> None:
+        """Set the modes of the directories that were made, the innermost first. The umask of the process applies."""
+        allowed = ~umask() if self._made else 0
+        while self._made:
+            name = self._made.pop()  # made after those above it
+            with suppress(PermissionError):  # on a file system without modes
+                place = os.open(os.path.join(self._root, name), os.O_RDONLY | _DIRECTORY_ONLY | os.O_NOFOLLOW)
+                try:
+                    inherited = stat.S_IMODE(os.fstat(place).st_mode) & ~0o777  # such as the group's bit
+                    os.fchmod(place, inherited | (self._modes[name] & allowed))
+                finally:
+                    os.close(place)
 
     def _write_file(self, info: ZipInfo, target: _Target) -> None:
         """Write a file under a temporary name, and rename it once its CRC-32 is right."""
@@ -235,6 +262,14 @@ class _Extraction:
         except OSError as exc:
             exc.filename = str(path)  # not the target
             raise
+
+
+def _modes_of(infos: list[ZipInfo]) -> dict[str, int]:
+    """Return the permissions of the directories that state some, by name. The first of several counts."""
+    if not _DIRECTORY_ONLY:
+        return {}
+    modes = ((info, (info.external_attr >> 16) & 0o777) for info in reversed(infos) if info.create_system == 3)
+    return {info.filename.rstrip("/"): mode for info, mode in modes if mode and info.is_dir()}
 
 
 def _directories_of(name: str) -> Iterator[str]:

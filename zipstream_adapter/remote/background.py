@@ -47,7 +47,7 @@ class BackgroundLoop:
         """Keep the loop running until the returned function is called. Calling it again has no effect."""
         with self._lock:
             self._holders += 1
-            if self._loop is None and not self.is_ending:
+            if self._loop is None and not self.is_ending and not sys.is_finalizing():
                 self._loop = loop = asyncio.new_event_loop()
                 self._threads = [thread for thread in self._threads if thread.is_alive()]
                 thread = threading.Thread(target=_run, args=(loop,), name="zipstream-adapter-store", daemon=True)
@@ -147,7 +147,7 @@ def run_in_time(function: Callable[[], T], where: str, undo: Callable[[T], objec
 
     After the deadline it is left alone. A result that comes later is given to `undo`.
     """
-    if time_left() is None:
+    if time_left() is None or sys.is_finalizing():  # then, starting a thread may never return
         return function()
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
     lock = threading.Lock()

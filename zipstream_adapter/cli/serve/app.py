@@ -26,6 +26,8 @@ from .tries import Tries
 
 # Number of archives kept, so that a browser resumes the same bytes.
 _MOST_LAYOUTS = 64
+# Number of fields of a query.
+_MOST_FIELDS = 100_000
 _METHODS = ("GET", "HEAD")
 
 
@@ -44,7 +46,10 @@ class Library:
 
     def answer(self, names: list[str] | None, query: str, has_slash: bool) -> Page | Redirect | Download:
         """Return the page, redirect or download at the path of `names`. names: None if the path is invalid."""
-        place = None if names is None else self.shelf.find(names)
+        try:
+            place = None if names is None else self.shelf.find(names)
+        except OSError:
+            return _unreadable("folder")
         if place is None:
             return _missing()
         item = place.item
@@ -53,12 +58,16 @@ class Library:
             return _missing() if has_slash and place.names else self._file(item)
         if not has_slash:
             return Redirect()
-        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=100_000)
+        try:
+            fields = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError:
+            text = f"More than {_MOST_FIELDS:,} files and folders cannot be chosen at a time."
+            return Page(HTTPStatus.BAD_REQUEST, error_page("Too many chosen", text))
         kinds = [value for key, value in fields if key == "zip"]
         try:
             items = self.shelf.items(place)
         except OSError:
-            return Page(HTTPStatus.FORBIDDEN, error_page("Not readable", "This folder cannot be read."))
+            return _unreadable("folder")
         if not kinds:
             return Page(HTTPStatus.OK, directory_page(self.shelf.title, place.names, items))
         if kinds != ["all"]:
@@ -75,7 +84,7 @@ class Library:
         try:
             file = PlainFile(item.path)
         except OSError:
-            return Page(HTTPStatus.FORBIDDEN, error_page("Not readable", "This file cannot be read."))
+            return _unreadable("file")
         headers = {"Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff"}
         return Download(file, _filename(item.name), headers)
 
@@ -119,6 +128,10 @@ class Redirect:
     """A redirect to the same path with a slash at its end."""
 
 
+def _unreadable(what: str) -> Page:
+    return Page(HTTPStatus.FORBIDDEN, error_page("Not readable", f"This {what} cannot be read."))
+
+
 def _missing() -> Page:
     return Page(HTTPStatus.NOT_FOUND, error_page("Not found", "There is no such file or folder."))
 
@@ -134,7 +147,7 @@ def _filename(name: str) -> str:
 
 
 def make_app(
-    library: Library, *, password: bytes | None, only_local: bool, log: Callable[[str, str, int], object]
+    library: Library, *, password: bytes | None, only_local: bool, log: Callable[[str, str, int, str], object]
 ) -> ASGIApp:
     """Return the application.
 
@@ -142,7 +155,8 @@ def make_app(
         password: the password for HTTP Basic; None for none.
         only_local: whether to refuse requests whose Host is not this machine. Otherwise a web page could read the files
             through a host name that resolves to this machine (DNS rebinding).
-        log: called with method, path and status of each request.
+        log: called with method, path and status of each request, and what went wrong if that was not expected. Called
+            again if it goes wrong in the middle of a transfer.
     """
     download = asgi_app(lambda request: _found(request))
     tries = None if password is None else Tries(password)
@@ -151,35 +165,49 @@ def make_app(
         if scope["type"] != "http":
             await download(scope, receive, send)
             return
-        method, path = scope["method"], _raw_path(scope)
+        method, path, status = scope["method"], _raw_path(scope), 0
 
-        async def logged(message: Any) -> None:
+        async def logged(message: Any, error: str = "") -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                log(method, path.decode("latin-1"), message["status"])
+                status = message["status"]
+                log(method, path.decode("latin-1"), status, error)
             await send(message)
 
+        try:
+            await answer(scope, receive, logged, path)
+        except Exception as exc:
+            error = f"{type(exc).__name__}: {exc}"
+            if status:
+                log(method, path.decode("latin-1"), status, f"the transfer was broken: {error}")
+                raise  # so that the server breaks it
+            page = error_page("Something went wrong", "This cannot be sent.")
+            await _say(partial(logged, error=error), method, HTTPStatus.INTERNAL_SERVER_ERROR, page)
+
+    async def answer(scope: Scope, receive: Receive, send: Send, path: bytes) -> None:
+        method = scope["method"]
         headers = {name.lower(): value for name, value in scope["headers"]}
         if only_local and not _is_local(headers.get(b"host", b"")):
-            await _say(logged, method, HTTPStatus.MISDIRECTED_REQUEST, b"")
+            await _say(send, method, HTTPStatus.MISDIRECTED_REQUEST, b"")
         elif tries is not None and (wait := tries.wait(scope)):
             page = error_page("Too many wrong passwords", f"Try again in {wait} seconds.")
-            await _say(logged, method, HTTPStatus.TOO_MANY_REQUESTS, page, {"Retry-After": str(wait)})
+            await _say(send, method, HTTPStatus.TOO_MANY_REQUESTS, page, {"Retry-After": str(wait)})
         elif tries is not None and not tries.is_right(scope, _given(headers)):
             challenge = {"WWW-Authenticate": 'Basic realm="zipstream-adapter", charset="UTF-8"'}
             page = error_page("A password is needed", "Any user name will do.")
-            await _say(logged, method, HTTPStatus.UNAUTHORIZED, page, challenge)
+            await _say(send, method, HTTPStatus.UNAUTHORIZED, page, challenge)
         elif method not in _METHODS:
-            await _say(logged, method, HTTPStatus.METHOD_NOT_ALLOWED, b"", {"Allow": ", ".join(_METHODS)})
+            await _say(send, method, HTTPStatus.METHOD_NOT_ALLOWED, b"", {"Allow": ", ".join(_METHODS)})
         else:
             names, has_slash = _names(path)
             query = scope.get("query_string", b"").decode("latin-1")
-            answer = await on_thread(partial(library.answer, names, query, has_slash), "looking for files")
-            if isinstance(answer, Page):
-                await _say(logged, method, answer.status, answer.html)
-            elif isinstance(answer, Redirect):
-                await _say(logged, method, HTTPStatus.MOVED_PERMANENTLY, b"", {"Location": _with_slash(path, query)})
+            found = await on_thread(partial(library.answer, names, query, has_slash), "looking for files")
+            if isinstance(found, Page):
+                await _say(send, method, found.status, found.html)
+            elif isinstance(found, Redirect):
+                await _say(send, method, HTTPStatus.MOVED_PERMANENTLY, b"", {"Location": _with_slash(path, query)})
             else:
-                await download({**scope, "zipstream_adapter.found": answer}, receive, logged)
+                await download({**scope, "zipstream_adapter.found": found}, receive, send)
 
     return app
 

@@ -95,9 +95,9 @@ def _ended_by_hangup(server: Any) -> Iterator[None]:
 
 
 def _log(quiet: bool) -> Any:
-    def log(method: str, path: str, status: int) -> None:
-        if not quiet:
-            _tell(f"{status} {shown_name(method)} {shown_name(path)}")
+    def log(method: str, path: str, status: int, error: str) -> None:
+        if error or not quiet:
+            _tell(f"{status} {shown_name(method)} {shown_name(path)}" + (f": {shown_name(error)}" if error else ""))
 
     return log
 

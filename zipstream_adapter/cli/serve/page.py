@@ -6,7 +6,6 @@ import base64
 import hashlib
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from html import escape
 from urllib.parse import quote
 
@@ -149,7 +148,7 @@ def _table(items: Sequence[Item]) -> str:
 
 def _row(item: Item) -> str:
     name, spelled = _text(item.name), quote(os.fsencode(item.name), safe="")
-    date = datetime.fromtimestamp(item.modified, UTC)
+    date = item.modified
     shown_date = f'{date:%Y-%m-%d}<span class="clock"> {date:%H:%M}</span>'
     if item.is_dir:
         link = f'<a href="./{spelled}/">{name}</a>'

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from ..._entries.entry import Entry
 from ..._entries.walk import walk
+from ..._format.timestamps import date_of
 from ...errors import OptionError
 
 
@@ -26,14 +27,14 @@ class Item(NamedTuple):
         path: its path here.
         is_dir: whether it is a directory.
         size: bytes of a file.
-        modified: modification date, in seconds since 1970.
+        modified: modification date, in UTC, clamped to the dates of zip archives.
     """
 
     name: str
     path: Path
     is_dir: bool
     size: int
-    modified: float
+    modified: datetime
 
 
 class Place(NamedTuple):
@@ -79,7 +80,10 @@ class Shelf:
         return next(iter(self._roots)) if len(self._roots) == 1 else "files"
 
     def find(self, names: Sequence[str]) -> Place | None:
-        """Return the place that the names lead to; None if it does not exist, or must not be seen."""
+        """Return the place that the names lead to; None if it does not exist, or must not be seen.
+
+        Raises OSError if a directory on the way cannot be read.
+        """
         at: Item | None = None if self._top is None else _item("", self._top)
         if self._top is not None and at is None:
             return None
@@ -113,11 +117,10 @@ class Shelf:
     def _may_be_seen(self, path: Path, name: str) -> bool:
         if not self._hidden and name.startswith("."):
             return False
-        if not path.is_symlink():
-            return True
-        with suppress(OSError):
-            return self._is_on_it(Path(os.path.realpath(path, strict=True)))
-        return False
+        try:
+            return not path.is_symlink() or self._is_on_it(Path(os.path.realpath(path, strict=True)))
+        except OSError:
+            return False
 
     def _is_on_it(self, real: Path) -> bool:
         """Whether a real path is on the shelf."""
@@ -149,7 +152,7 @@ def _item(name: str, path: Path) -> Item | None:
         return None
     if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
         return None
-    return Item(name, path, stat.S_ISDIR(info.st_mode), info.st_size, info.st_mtime)
+    return Item(name, path, stat.S_ISDIR(info.st_mode), info.st_size, date_of(info))
 
 
 def _leads_up(path: Path) -> bool:
