@@ -202,7 +202,7 @@ class _Extraction:
         allowed = ~umask() if self._made else 0
         while self._made:
             name = self._made.pop()  # made after those above it
-            with suppress(PermissionError):  # on a file system without modes
+            with suppress(OSError):  # on a file system without modes, or if it was removed
                 place = os.open(os.path.join(self._root, name), os.O_RDONLY | _DIRECTORY_ONLY | os.O_NOFOLLOW)
                 try:
                     inherited = stat.S_IMODE(os.fstat(place).st_mode) & ~0o777  # such as the group's bit
