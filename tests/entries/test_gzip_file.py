@@ -204,6 +204,28 @@ def test_what_is_broken_fails_the_member(data: bytes, error: type[Exception], sa
         read(Entry.from_gzip(data, "a"))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "date"),
+    [
+        (-(10**9), datetime(1980, 1, 1, tzinfo=UTC)),
+        (0, datetime(1980, 1, 1, tzinfo=UTC)),
+        (1_700_000_000.75, datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
+        (5_000_000_000, datetime(2107, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_a_files_own_date_is_that_of_any_file(tmp_path: Path, seconds: float, date: datetime) -> None:
+    path = tmp_path / "app.log.gz"
+    path.write_bytes(gzip.compress(TEXT, mtime=0))
+    os.utime(path, (seconds, seconds))
+    if path.stat().st_mtime != seconds:
+        pytest.skip("the file system has no such date")
+    entry = Entry.from_gzip(path)
+    assert entry.modified == date
+    assert read(entry)[1] == TEXT
+    if date.year == 2023:
+        assert read(entry)[0].date_time == read(Entry.from_path(path, "app.log"))[0].date_time
+
+
 def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
     path.write_bytes(PACKED)

@@ -8,8 +8,10 @@ import io
 import os
 import pickle
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 import zlib
@@ -27,6 +29,7 @@ from hypothesis import strategies as st
 from tests.layout.test_layout_law import entries_of, options_of
 from tests.support.loops import until
 from zipstream_adapter import (
+    ChecksumCache,
     Entry,
     EntryTypeError,
     LayoutEntry,
@@ -295,6 +298,57 @@ def test_parts_of_files_need_no_folder_to_be_in(tmp_path: Path, monkeypatch: pyt
     os.utime("a", (DATE, DATE))
     with pytest.raises(SourceChangedError):
         pickle.loads(sent[1]).read()
+
+
+# Seconds before 1970, before 1980, after 2262 (2**63 nanoseconds), and after 2554 (2**64).
+DATES = {-(10**9): 1980, 1: 1980, 9_300_000_000: 2107, 18_600_000_000: 2107, 10**14: 2107}
+
+
+@pytest.fixture
+def dated(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file with the date that the test wants, on a file system that has such dates (as tmpfs)."""
+    memory = [Path("/dev/shm")] if os.path.isdir("/dev/shm") else []
+    for parent in (tmp_path, *memory):
+        path = Path(tempfile.mkdtemp(dir=parent)) / "file"
+        try:
+            path.write_bytes(block(100_000))
+            os.utime(path, (request.param, request.param))
+            if path.stat().st_mtime == request.param:
+                yield path
+                return
+        except OSError:
+            continue
+        finally:
+            shutil.rmtree(path.parent)
+    pytest.skip("no file system has such a date")
+
+
+@pytest.mark.parametrize(("dated", "year"), DATES.items(), indirect=["dated"])
+def test_a_file_of_any_date_has_a_layout(dated: Path, year: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(dated.with_name("zip"), "w") as archive:
+        archive.writestr("b", block(1000))
+    copied = dated.with_name("zip")
+    os.utime(copied, ns=(0, dated.stat().st_mtime_ns))
+    entries = [Entry("a", dated), Entry.copy(copied, "b"), Entry("c", b"data", modified=DATE)]
+    whole = b"".join(stream_zip(entries, lookahead=0))
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        assert archive.getinfo("a").date_time[0] == year
+    layout = ZipLayout(entries, lookahead=0)
+    assert b"".join(layout.iter_range()) == layout.open().read() == whole
+    assert b"".join(pickle.loads(pickle.dumps(part)).read() for part in layout.parts(30_000)) == whole
+    assert ZipLayout(entries, lookahead=0).etag == layout.etag
+    with ChecksumCache(tmp_path / "cache") as cache:
+        cached = ZipLayout(entries, lookahead=0, checksums=cache)
+        assert b"".join(cached.iter_range()) == whole
+    # The layout is that of the file with this date alone.
+    date = dated.stat().st_mtime_ns
+    for moved in (10**9, -(10**9)):
+        os.utime(dated, ns=(0, date + moved))
+        with pytest.raises(SourceChangedError, match="another date"):
+            b"".join(layout.iter_range())
+        assert ZipLayout(entries, lookahead=0).etag != layout.etag
+    os.utime(dated, ns=(0, date))
+    assert b"".join(layout.iter_range()) == whole
 
 
 @pytest.mark.parametrize("part_size", [0, -1, 1.5, True, None])

@@ -125,6 +125,19 @@ def test_workers_compress_what_one_machine_does(
         assert layout.etag is None or isinstance(layout.etag, str)
 
 
+@pytest.mark.parametrize("seconds", [-(10**9), 9_300_000_000])  # 2264: more nanoseconds than 63 bits hold
+def test_files_of_any_date(tmp_path: Path, seconds: int) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(text(1, 3 * MIB))
+    os.utime(path, (seconds, seconds))
+    if path.stat().st_mtime != seconds:
+        pytest.skip("the file system has no such date")
+    entries = [Entry("a", path)]
+    whole = b"".join(stream_zip(entries, compression="deflate", engine="zlib", **COMPLETE))
+    with threads() as workers, compress_parts(entries, workers, piece_size=MIB) as made:
+        assert b"".join(ZipLayout(made, **COMPLETE).iter_range()) == whole
+
+
 def test_short_members_need_no_lookahead(tree: Path) -> None:
     entries = list(walk(tree / "deeper"))
     with threads() as workers, compress_parts(entries, workers) as made:

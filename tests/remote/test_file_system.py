@@ -124,3 +124,52 @@ def test_the_file_of_an_archive_is_one_for_zipfile(server: RawServer) -> None:
         file: Any = archive.fp
         with zipfile.ZipFile(file) as other:
             assert {name: other.read(name) for name in other.namelist()} == members_of(DATA)
+
+
+def _found(found: dict[str, Any]) -> dict[str, Any]:
+    """What `cat` returned, with the types of errors."""
+    return {name: type(data) if isinstance(data, Exception) else data for name, data in found.items()}
+
+
+def test_what_is_named_and_is_no_file_is_an_error(server: RawServer) -> None:
+    files = fsspec.filesystem("remotezip", fo=server.url)
+    b = {"tables/deep/b.csv": b"x,y\n3,4\n"}
+    for error, paths, recursive in (
+        (FileNotFoundError, ["tables/deep/b.csv", "none"], False),
+        (FileNotFoundError, ["tables", "none"], True),
+        (FileNotFoundError, ["none"], True),
+        (FileNotFoundError, ["none*"], False),
+        (FileNotFoundError, "none", False),
+        (IsADirectoryError, ["tables/deep/b.csv", "tables"], False),
+        (IsADirectoryError, ["tables/deep/*", "empty"], False),
+        (IsADirectoryError, "tables", False),
+    ):
+        with pytest.raises(error, match="none" if error is FileNotFoundError else "tables|empty"):
+            files.cat(paths, recursive=recursive)
+    # What a glob or a directory finds besides files is none of what was asked for.
+    assert files.cat("tables/deep", recursive=True) == files.cat(["tables/deep"], recursive=True) == b
+    assert sorted(files.cat("tables/*")) == ["tables/a.csv"]
+    assert sorted(files.cat(["tables", "large.bin"], recursive=True)) == ["large.bin", "tables/a.csv", *b]
+    assert files.cat("empty", recursive=True) == {}
+    asked = ["none", "tables", "tables/deep/b.csv"]
+    assert _found(files.cat(asked, on_error="omit")) == b
+    assert _found(files.cat(asked, on_error="return")) == {"none": FileNotFoundError, "tables": IsADirectoryError, **b}
+    assert files.cat("tables/deep", recursive=True, on_error="return") == b
+    assert files.cat(["tables/deep/b.csv", "large.bin"], start=1, end=3) == {
+        "tables/deep/b.csv": b",y",
+        "large.bin": b"\1\2",
+    }
+
+
+@pytest.mark.parametrize("name", ["tables/a.csv", "tables/deep/b.csv", "large.bin"])
+def test_bytes_are_counted_from_the_end(server: RawServer, name: str) -> None:
+    data = members_of(DATA)[name]
+    files = fsspec.filesystem("remotezip", fo=server.url)
+    with files.open(name) as file:
+        assert (file.size, file.name) == (len(data), name)
+    assert files.cat_file(name, start=-5) == files.tail(name, 5) == data[-5:]
+    assert files.cat_file(name, start=2, end=-2) == data[2:-2]
+    assert files.cat_ranges([name], [-5], [None]) == [data[-5:]]
+    assert files.read_block(name, 0, 5) == data[:5]
+    assert files.read_block(name, 3, None) == data[3:]
+    assert files.cat([name], start=-5) == {name: data[-5:]}

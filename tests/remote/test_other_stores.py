@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.support.remote_archives import MIB, archive_of, members_of
 from zipstream_adapter.errors import RangesUnsupportedError, RemoteError
 from zipstream_adapter.remote import member_stream, open_remote, open_remote_async, read_members
 
-module("obstore")
+obstore = module("obstore")
 DATA = archive_of((3 * MIB, 300, 70_000))
 MEMBERS = members_of(DATA)
 
@@ -94,6 +95,100 @@ def test_a_compressed_range_is_named() -> None:
     with raw_server(DATA, compress) as server, pytest.raises(RangesUnsupportedError, match="Content-Encoding: gzip"):
         open_remote(server.url)
     assert server.asked[0].fields["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("field", "named"),
+    [("identity, gzip", "gzip"), ("GZIP", "gzip"), ("br,", "br"), ("identity", ""), ("aws-chunked", ""), ("", "")],
+)
+@pytest.mark.parametrize("by", ["url", "store"])
+def test_every_compression_that_a_server_states_is_named(field: str, named: str, by: str) -> None:
+    def answer(server: RawServer, request: Request) -> None:
+        fields = f"Content-Range: bytes {request.start}-{request.stop - 1}/{len(server.data)}"
+        server.send(request, 206, server.data[request.start : request.stop], fields, f"Content-Encoding: {field}")
+
+    with raw_server(DATA, answer) as server:
+        base, _, path = server.url.rpartition("/")
+        where: Any = (server.url, {}) if by == "url" else (path, {"store": _http_store(base)})
+        if named:
+            with pytest.raises(RangesUnsupportedError, match=rf"\(Content-Encoding: {named}\)"):
+                open_remote(where[0], **where[1])
+        else:
+            with open_remote(where[0], **where[1]) as archive:
+                assert archive.read("2.bin") == MEMBERS["2.bin"]
+
+
+def _http_store(base: str) -> Any:
+    return obstore.store.HTTPStore(base, client_options={"allow_http": True})
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 99999999999999999999 Jan 2020 00:00:00 GMT",
+        "Mon, 01 Jan 2020 00:00:00 +99999999999999999",
+        "Fri, 31 Dec 9999 23:59:59 -0001",
+        "soon",
+        "",
+    ],
+)
+def test_an_invalid_date_is_as_none(date: str) -> None:
+    def answer(server: RawServer, request: Request) -> None:
+        _headed(server, request, f"Last-Modified: {date}")
+
+    with raw_server(DATA, answer) as server:
+        with open_remote(server.url) as archive:
+            assert archive.read("2.bin") == MEMBERS["2.bin"]
+        assert not any("if-unmodified-since" in request.fields for request in server.asked)
+
+
+@pytest.mark.parametrize(
+    ("date", "sent"),
+    [
+        ("Fri, 02 Jan 2026 03:04:05 +0200", "Fri, 02 Jan 2026 01:04:05 GMT"),
+        ("Fri, 01 Jan 0100 00:00:00 GMT", "Fri, 01 Jan 0100 00:00:00 GMT"),
+    ],
+)
+def test_a_date_is_sent_as_http_has_it(date: str, sent: str) -> None:
+    def answer(server: RawServer, request: Request) -> None:
+        _headed(server, request, f"Last-Modified: {date}")
+
+    with raw_server(DATA, answer) as server:
+        with open_remote(server.url, window=1) as archive:
+            assert archive.read("0.bin") == MEMBERS["0.bin"]
+        assert {request.fields.get("if-unmodified-since") for request in server.asked[1:]} == {sent}
+
+
+def _headed(server: RawServer, request: Request, *fields: str, length: str = "") -> None:
+    """Answer with a range, without the ETag and the date that `RawServer.send` adds."""
+    piece = server.data[request.start : request.stop]
+    place = f"Content-Range: bytes {request.start}-{request.stop - 1}/{len(server.data)}"
+    head = [f"HTTP/1.1 206 Partial Content\r\nContent-Length: {length or len(piece)}", place, *fields]
+    request.connection.sendall("\r\n".join([*head, "", ""]).encode())
+    request.connection.sendall(piece)
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "9" * 21])
+@pytest.mark.parametrize("field", ["Content-Range: bytes 0-1/{}", "Content-Range: bytes {}-1/2", "Content-Length: {}"])
+def test_a_number_that_is_none_states_no_size(field: str, digits: str) -> None:
+    def answer(server: RawServer, request: Request) -> None:
+        status = 206 if "Range" in field else 200
+        head = [f"HTTP/1.1 {status} Odd", "Connection: close", field.format(digits), "", ""]
+        request.connection.sendall("\r\n".join(head).encode())
+        raise OSError  # the connection ends
+
+    with raw_server(DATA, answer) as server, pytest.raises(RangesUnsupportedError, match="does not state its size"):
+        open_remote(server.url, patience=5)
+
+
+def test_lengths_that_contradict_each_other_are_not_asked_for_again() -> None:
+    def answer(server: RawServer, request: Request) -> None:
+        _headed(server, request, length="5, 6")
+
+    with raw_server(DATA, answer) as server:
+        with pytest.raises(RemoteError, match=r"the server sent an invalid header field: Content-Length .*\(5, 6\)"):
+            open_remote(server.url)
+        assert len(server.asked) == 1
 
 
 def test_a_refusal_of_everything_is_the_first_one() -> None:

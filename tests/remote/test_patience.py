@@ -17,7 +17,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from zipstream_adapter.errors import (
 )
 from zipstream_adapter.remote import http_client, member_stream, open_remote, open_remote_async, upload_parts, waiting
 from zipstream_adapter.remote.background import background
-from zipstream_adapter.remote.waiting import retry_after_of, seconds_of
+from zipstream_adapter.remote.waiting import date_in, retry_after_of, seconds_of
 
 obstore = module("obstore")
 DATA = archive_of((3 * MIB, 300))
@@ -194,10 +194,55 @@ def test_a_server_without_tls_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("3", 3), ("0", 0), (None, None), ("soon", None), ("Fri, 02 Jan 2026 03:04:05 GMT", 0)]
+    ("value", "seconds"),
+    [
+        ("3", 3),
+        ("0", 0),
+        (None, None),
+        ("soon", None),
+        ("-1", None),
+        ("Fri, 02 Jan 2026 03:04:05 GMT", 0),
+        ("Mon, 99999999999999999999 Jan 2020 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2020 00:00:00 +99999999999999999", None),
+        ("Fri, 01 Jan 0100 00:00:00 +0000", 0),
+    ],
 )
 def test_what_retry_after_means(value: str | None, seconds: float | None) -> None:
     assert retry_after_of(value) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "date"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("Fri, 02 Jan 2026 03:04:05 GMT", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("Fri, 02 Jan 2026 03:04:05 +0200", datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC)),
+        ("Fri, 02 Jan 2026 03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("Mon, 99999999999999999999 Jan 2020 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2020 00:00:00 +99999999999999999", None),
+        ("Fri, 31 Dec 9999 23:59:59 -0001", None),  # beyond what Python can represent
+    ],
+)
+def test_dates_in_fields_are_in_utc_or_none(value: str | None, date: datetime | None) -> None:
+    found = date_in(value)
+    assert found == date
+    assert found is None or found.tzinfo is UTC
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_invalid_retry_after_is_as_none(status: int) -> None:
+    refused = iter([status])
+
+    def answer(server: RawServer, request: Request) -> None:
+        if next(refused, None):
+            server.send(request, status, b"", "Retry-After: Mon, 01 Jan 2020 00:00:00 +99999999999999999")
+        else:
+            server.give(request)
+
+    with raw_server(DATA, answer) as server, open_remote(server.url) as archive:
+        assert archive.read("1.bin") == MEMBERS["1.bin"]
 
 
 @pytest.mark.parametrize(
@@ -425,6 +470,36 @@ def test_a_redirect_in_a_circle_ends() -> None:
         pytest.raises(RemoteError, match="redirects more than 10 times"),
     ):
         open_remote(server.url)
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("http://[bad/x.zip", "http://[bad/x.zip"),
+        ("//[::", "//[::"),
+        ("http://127.0.0.1:99999/x?sig=secret", "http://127.0.0.1:99999/x"),
+        ("http://127.0.0.1:-1/", "http://127.0.0.1:-1/"),
+        ("http://user:secret@a b/#secret", "http://a b/"),
+        (f"http://{'a' * 70}.com/", f"http://{'a' * 70}.com/"),
+    ],
+)
+def test_a_redirect_to_what_is_no_url_is_the_servers_fault(target: str, shown: str) -> None:
+    def redirect(server: RawServer, request: Request) -> None:
+        server.send(request, 302, b"", f"Location: {target}")
+
+    with raw_server(b"", redirect) as server:
+        with pytest.raises(RemoteError) as caught:
+            open_remote(server.url)
+        assert len(server.asked) == 1
+    assert str(caught.value) == (
+        f"{server.url!r}: the server redirects to {shown!r}, which is not a URL that can be requested"
+    )
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+def test_a_url_of_the_callers_that_cannot_be_requested_is_a_wrong_option() -> None:
+    with pytest.raises(OptionError, match="is not a URL that can be requested"):
+        open_remote(f"http://{'a' * 70}.com/a.zip")
 
 
 # What is shared.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import random
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.buckets import BUCKET, Bucket, need_obstore, refuse, serving
+from tests.support.raw_server import RawServer, Request, raw_server
 from zipstream_adapter import (
     Entry,
     OptionError,
@@ -353,6 +355,95 @@ def test_other_stores(kind: str, tmp_path: Path) -> None:
     obstore.put(store, "b/c.bin", bytes(len(DATA)))
     with pytest.raises(SourceChangedError):
         b"".join(stream_zip([entry]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "date"),
+    [
+        (0, datetime(1980, 1, 1, tzinfo=UTC)),
+        (1, datetime(1980, 1, 1, tzinfo=UTC)),
+        (-(10**9), datetime(1980, 1, 1, tzinfo=UTC)),
+        (1_700_000_000.5, datetime(2023, 11, 14, 22, 13, 20, 500_000, tzinfo=UTC)),
+        (5_000_000_000, datetime(2107, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_a_date_beyond_the_format_is_moved(tmp_path: Path, seconds: float, date: datetime) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"data")
+    os.utime(path, (seconds, seconds))
+    if path.stat().st_mtime != seconds:
+        pytest.skip("the file system has no such date")
+    store = obstore.store.LocalStore(tmp_path)
+    entry = Entry.from_store(store, "a")
+    (walked,) = walk_store(store)
+    assert entry.modified == walked.modified == date
+    for made in (b"".join(stream_zip([entry])), b"".join(ZipLayout([walked]).iter_range())):
+        assert members(made) == {"a": b"data"}
+    assert Entry.from_store(store, "a", modified=10**9).modified == datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("field", "year"),
+    [
+        ("", None),
+        ("Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT", None),
+        ("Last-Modified: Tue, 01 Jan 1901 00:00:00 GMT", 1980),
+        ("Last-Modified: Fri, 31 Dec 9999 23:59:59 GMT", 2107),
+    ],
+)
+def test_an_object_without_a_date_has_that_of_data_without_one(
+    monkeypatch: pytest.MonkeyPatch, field: str, year: int | None
+) -> None:
+    def answer(server: RawServer, request: Request) -> None:
+        head = ["HTTP/1.1 200 OK", f"Content-Length: {len(server.data)}", 'ETag: "one"', *([field] if field else [])]
+        request.connection.sendall("\r\n".join([*head, "", ""]).encode())
+        if request.method != "HEAD":
+            request.connection.sendall(server.data)
+
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    with raw_server(b"data", answer) as server:
+        store = obstore.store.HTTPStore(server.url.removesuffix("/a.zip"), client_options={"allow_http": True})
+        entry = Entry.from_store(store, "a.zip")
+        with zipfile.ZipFile(io.BytesIO(b"".join(stream_zip([entry])))) as archive:
+            (info,) = archive.infolist()
+            assert archive.read(info) == b"data"
+    assert (entry.modified and entry.modified.year) == year
+    assert info.date_time[0] == (year or 2001)
+
+
+@pytest.mark.parametrize(
+    ("date", "moved"), [(datetime(1970, 1, 1, tzinfo=UTC), None), (datetime(1960, 1, 1, tzinfo=UTC), 1980)]
+)
+def test_a_directory_of_any_date(monkeypatch: pytest.MonkeyPatch, date: datetime, moved: int | None) -> None:
+    store = obstore.store.MemoryStore()
+    meta = {"path": "d", "size": 0, "e_tag": '"0"', "last_modified": date}
+    monkeypatch.setattr("zipstream_adapter.remote.walk._list_objects", lambda *_: iter([meta]))
+    (entry,) = walk_store(store)
+    assert (entry.name, entry.modified and entry.modified.year) == ("d/", moved)
+
+
+def test_a_date_that_python_cannot_hold_is_an_error_of_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(server: RawServer, request: Request) -> None:
+        head = ["HTTP/1.1 200 OK", "Content-Length: 4", "Last-Modified: Sat, 01 Jan 10000 00:00:00 GMT", "", ""]
+        request.connection.sendall("\r\n".join(head).encode())
+
+    with raw_server(b"data", answer) as server:
+        store = obstore.store.HTTPStore(server.url.removesuffix("/a.zip"), client_options={"allow_http": True})
+        with pytest.raises(RemoteError, match=r"'a\.zip' in HTTPStore: it has a date that Python cannot represent"):
+            Entry.from_store(store, "a.zip")
+
+
+@pytest.mark.parametrize("field", ["Last-Modified: soon", "Last-Modified: Sat, 01 Jan 10000 00:00:00 GMT"])
+def test_an_invalid_answer_about_a_checksum_names_the_object(field: str) -> None:
+    def answer(server: RawServer, request: Request) -> None:
+        request.connection.sendall("\r\n".join(["HTTP/1.1 200 OK", "Content-Length: 4", field, "", ""]).encode())
+
+    with raw_server(b"data", answer) as server:
+        odd = Bucket(None)
+        odd.url = server.url.removesuffix("/a.zip")
+        meta = {"path": "a", "size": 4, "e_tag": '"1"', "last_modified": datetime(2026, 1, 2, tzinfo=UTC)}
+        with pytest.raises(RemoteError, match="'a' in S3Store: the store sent an invalid answer"):
+            source_and_options(odd.store(), meta, {})
 
 
 def test_azure_lists_etags_without_quotes() -> None:

@@ -367,12 +367,13 @@ class Entry:
     def from_store(cls, store: Any, path: str, name: str | None = None, **options: Unpack[StoreEntryOptions]) -> Self:
         """Make an entry of the object at `path` in an obstore `store` (extra ``s3``).
 
-        This call requests the object's size, its date and, from S3, the CRC-32 of all of its data (other stores have
-        none, or another checksum such as Google's CRC-32C). So the size of the archive is known, and a `ZipLayout` can
-        be made. The data is read when the member's turn comes, from the offset that is needed, and only if the object
-        still has the same ETag. Reading waits for the network: see `prefetch` of `stream_zip`. The entry can be pickled
-        if its store can (such a store takes ``allow_http`` and the like as ``client_options={…}``); the pickle contains
-        the credentials given to the store. This call blocks: in asynchronous code, run it on a thread.
+        This call requests the object's size, its date (moved to the nearest that the format has; none if the server
+        states none) and, from S3, the CRC-32 of all of its data (other stores have none, or another checksum such as
+        Google's CRC-32C). So the size of the archive is known, and a `ZipLayout` can be made. The data is
+        read when the member's turn comes, from the offset that is needed, and only if the object still has the same
+        ETag. Reading waits for the network: see `prefetch` of `stream_zip`. The entry can be pickled if its store can
+        (such a store takes ``allow_http`` and the like as ``client_options={…}``); the pickle contains the credentials
+        given to the store. This call blocks: in asynchronous code, run it on a thread.
 
         Args:
             name: the member's name. Default: the last component of `path`.

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from .._buffers import RangeFile, flat_view
 from .._checks import check_choice, shown_half_made, typed_repr
-from .._format.timestamps import EARLIEST
+from .._format.timestamps import EARLIEST, date_of
 from ..errors import (
     BadArchiveError,
     CRC32MismatchError,
@@ -149,7 +149,7 @@ class _Opener:
         if self.pin is None:
             return {}
         info = os.fstat(file.fileno())
-        return {"modified": info.st_mtime, "mode": info.st_mode}
+        return {"modified": date_of(info), "mode": info.st_mode}
 
 
 class _From(io.RawIOBase):

@@ -16,6 +16,7 @@ from .._entries.inspection import inode_of
 from .._entries.source import FILE_READ, OpenSource
 from ..errors import EntryTypeError, SizeMismatchError, SourceChangedError
 
+_DATES = 1 << 64  # how many dates a `MemberTable` can tell apart
 Chunks = Generator["bytes | memoryview", None, None]
 
 
@@ -38,7 +39,7 @@ class PinnedSource(NamedTuple):
         name: name of the member.
         source: its source as in `MemberTable.sources`, or a `Piece` of its data.
         size: bytes of data.
-        date: modification date of its file, in nanoseconds.
+        date: modification date of its file, in nanoseconds, modulo 2**64.
         identity: inode of its file; 0 if inodes are not compared.
     """
 
@@ -101,7 +102,7 @@ def _check_file(pin: PinnedSource, descriptor: int) -> None:
         raise _changed(pin, "it is not a regular file any more")
     if info.st_size != pin.size:
         raise _changed(pin, f"it has {info.st_size} bytes, not {pin.size}")
-    if info.st_mtime_ns != pin.date:
+    if not _has_date(info, pin):
         raise _changed(pin, "it has another date of modification")
     if pin.identity and inode_of(info) != pin.identity:
         raise _changed(pin, "another file has taken its place")
@@ -113,8 +114,12 @@ def stat_of(pin: PinnedSource) -> os.stat_result | None:
         info = os.stat(pin.source)
     except OSError:
         return None
-    same = info.st_size == pin.size and info.st_mtime_ns == pin.date and inode_of(info) == pin.identity
+    same = info.st_size == pin.size and _has_date(info, pin) and inode_of(info) == pin.identity
     return info if same else None
+
+
+def _has_date(info: os.stat_result, pin: PinnedSource) -> bool:
+    return not (info.st_mtime_ns - pin.date) % _DATES
 
 
 def _changed(pin: PinnedSource, how: str) -> SourceChangedError:

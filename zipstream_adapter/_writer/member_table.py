@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # RAW: its source gives data that is already compressed.
 # REMEMBERED: its CRC-32 comes from a cache.
 ZIP64, DECLARED, KNOWN, RAW, REMEMBERED = 1, 2, 4, 8, 16
+# Dates are kept modulo 2**64: file systems have dates whose nanoseconds do not fit into 64 bits with a sign.
+_DATE_BITS = (1 << 64) - 1
 _STABLE = bytes(byte & (ZIP64 | DECLARED | RAW) for byte in range(256))
 
 
@@ -37,7 +39,7 @@ class MemberTable:
         crcs: CRC-32 of each member, 0 if not known.
         flags: flags of each member: see `ZIP64` and the others.
         sources: source of each member: its data (bytes), the path of its file (str), another source, or None.
-        dates: modification date of each member's file in nanoseconds; 0 if the source is not a file.
+        dates: modification date of each member's file in nanoseconds, modulo 2**64; 0 if the source is not a file.
         identities: inode of each member's file; 0 if the source is not a file. Empty where inodes are not compared.
     """
 
@@ -48,7 +50,7 @@ class MemberTable:
         self.crcs = array("I")
         self.flags = bytearray()
         self.sources: list[Any] = []
-        self.dates = array("q")
+        self.dates = array("Q")
         self.identities = array("Q")
 
     def __len__(self) -> int:
@@ -83,7 +85,7 @@ class MemberTable:
     def add_source(self, source: Any, date: int = 0, identity: int = 0) -> None:
         """Add the source of the member that was added last; `date` and `identity` if it is a file."""
         self.sources.append(source)
-        self.dates.append(date)
+        self.dates.append(date & _DATE_BITS)
         self.identities.append(identity)
 
     def cut(self, first: int, stop: int) -> Self:

@@ -6,9 +6,11 @@ pyarrow and Dask. fsspec's own ``zip`` file system reads through caches that do 
 
 from __future__ import annotations
 
+import os
 import posixpath
-from collections.abc import Iterable
-from typing import IO, Any
+from collections.abc import Iterable, Iterator, Mapping
+from glob import has_magic
+from typing import IO, Any, cast
 from zipfile import ZipFile
 
 try:
@@ -85,20 +87,50 @@ class RemoteZipFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
         path = self._strip_protocol(path)
         if mode != "rb":
             raise NotImplementedError(f"mode={mode!r}: a remote archive can only be read: use mode='rb'")
-        info = self.info(path)
-        if info["type"] == "directory":
-            raise IsADirectoryError(path)
-        return self.archive.open(path)
+        size = self._require_file(path)["size"]
+        file: Any = self.archive.open(path)
+        file.size = size  # fsspec counts from the end with it
+        return cast("IO[bytes]", file)
 
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **options: Any) -> Any:
-        """Like fsspec's, for many members with coalesced parallel requests (`read_members`)."""
-        if isinstance(path, str) or on_error != "raise":
-            return super().cat(path, recursive=recursive, on_error=on_error, **options)
-        names = [name for name in self.expand_path(path, recursive=recursive) if self.isfile(name)]
-        return dict(self._read_all(names))
+        """Like fsspec's, for many members with coalesced parallel requests (`read_members`).
 
-    def _read_all(self, names: Iterable[str]) -> Iterable[tuple[str, bytes]]:
-        return ((str(name), data) for name, data in read_members(self.archive, names))
+        Directories that a glob or `recursive` finds are left out; one that is named is an error, as a missing member.
+        """
+        is_one = isinstance(path, str | os.PathLike)
+        names = self._files_of([path] if is_one else list(path), recursive, options)
+        if is_one and names == [self._strip_protocol(path)]:
+            return self.cat_file(names[0], **options)
+        if on_error == "raise" and not options:
+            for name in names:
+                self._require_file(name)
+            return {str(name): data for name, data in read_members(self.archive, names)}
+        return dict(self._read_each(names, on_error, options))
+
+    def _files_of(self, paths: list[Any], recursive: bool, options: Mapping[str, Any]) -> list[str]:
+        """Return the names to read: those of `paths`, and the files that globs and `recursive` find."""
+        found = {name for name in self.expand_path(paths, recursive=recursive, **options) if self.isfile(name)}
+        named = {name for path in paths if not has_magic(name := self._strip_protocol(path))}
+        return sorted(found | {name for name in named if not (recursive and self.isdir(name))})
+
+    def _require_file(self, path: str) -> dict[str, Any]:
+        """Return what is known about a file. Raises FileNotFoundError or IsADirectoryError if it is none."""
+        info: dict[str, Any] = self.info(path)
+        if info["type"] == "directory":
+            raise IsADirectoryError(path)
+        return info
+
+    def _read_each(
+        self, names: Iterable[str], on_error: str, options: Mapping[str, Any]
+    ) -> Iterator[tuple[str, bytes | Exception]]:
+        for name in names:
+            try:
+                yield name, self.cat_file(name, **options)
+            except Exception as exc:
+                if on_error == "raise":
+                    raise
+                if on_error == "return":
+                    yield name, exc
 
     def close(self) -> None:
         """Close the archive."""

@@ -24,7 +24,7 @@ from urllib.request import getproxies, proxy_bypass
 from .._buffers import flat_view, slices
 from ..errors import OptionError, RemoteConnectionError, RemoteError
 from .s3_client import certificates_file, trusted_file
-from .stores import basic_auth, import_extra, untrusted
+from .stores import basic_auth, import_extra, quoted_url, untrusted
 from .waiting import seconds_of
 
 _MAX_REDIRECTS = 10
@@ -158,6 +158,12 @@ class Exchange:
                 # Not SSLSocket's method, after which a waiting read would return undecrypted bytes.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
+    def discard(self) -> None:
+        """Close the socket of a response that urllib3 refused, and that it leaves to the garbage collector."""
+        if isinstance(self._socket, socket.socket):
+            with suppress(OSError):
+                socket.close(self._socket.detach())
+
     def close(self, *, is_read: bool) -> None:
         """Close the connection; or, if the whole body has been read, return it to the client."""
         if self.response is None or self.generation != generation():
@@ -199,14 +205,24 @@ class HttpClient:
         Raises: urllib3's exceptions; RemoteError for a redirect that is not followed.
         """
         fields = {**dict(self._settings.headers), **headers}
-        for _ in range(_MAX_REDIRECTS + 1):
-            exchange.response = response = self._send_once(method, url, fields, exchange, seconds, body)
+        for count in range(_MAX_REDIRECTS + 1):
+            try:
+                exchange.response = response = self._send_once(method, url, fields, exchange, seconds, body)
+            except import_urllib3("urllib3.exceptions").LocationValueError:
+                if not count:
+                    raise  # the caller's own URL
+                raise _invalid_redirect(where, url) from None
             target = response.headers.get("Location")
             if response.status not in _REDIRECTS or not target or body is not None:
                 return response
             response.close()
-            new = urljoin(url, target)
-            old_parts, new_parts = urlsplit(url), urlsplit(new)
+            old_parts = urlsplit(url)
+            try:
+                new = urljoin(url, target)
+                new_parts = urlsplit(new)
+                _ = new_parts.port
+            except ValueError:
+                raise _invalid_redirect(where, target) from None
             if new_parts.scheme not in ("http", "https"):
                 raise RemoteError(f"{where}: the server redirects to a {new_parts.scheme!r} URL, which is not followed")
             if new_parts.scheme == "http" and not self._settings.allow_http:
@@ -235,6 +251,9 @@ class HttpClient:
                 method, url, body=pieces, headers=fields, preload_content=False, decode_content=False, retries=False,
                 redirect=False, timeout=timeout,
             )  # fmt: skip
+        except import_urllib3("urllib3.exceptions").InvalidHeader:
+            exchange.discard()
+            raise
         finally:
             _thread.exchange = None
 
@@ -261,6 +280,11 @@ class HttpClient:
             managers = list(self._managers.values())
         for manager in managers:
             manager.clear()
+
+
+def _invalid_redirect(where: str, url: str) -> RemoteError:
+    shown = quoted_url(url.partition("?")[0])
+    return RemoteError(f"{where}: the server redirects to {shown}, which is not a URL that can be requested")
 
 
 def _in_pieces(body: Iterable[Any], exchange: Exchange, seconds: float) -> Iterator[memoryview]:
@@ -464,6 +488,8 @@ def map_http_error(exc: Exception, where: str, often: str = "") -> tuple[Excepti
         return RemoteConnectionError(f"{where}: the server could not be reached{often}: {reason}"), True
     if isinstance(cause, known.LocationParseError | known.LocationValueError):
         return OptionError(f"{where} is not a URL that can be requested: {_plain(cause)}"), False
+    if isinstance(cause, known.InvalidHeader):
+        return RemoteError(f"{where}: the server sent an invalid header field: {_plain(cause)}"), False
     if isinstance(cause, known.HTTPError | OSError):
         reason = _plain(cause.args[-1] if cause.args and isinstance(cause.args[-1], Exception) else cause)
         return RemoteConnectionError(f"{where}: the connection broke{often}: {reason}"), True

@@ -10,10 +10,11 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import closing
 from datetime import UTC
-from email.utils import parsedate_to_datetime
+from email.utils import format_datetime
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlunsplit
 
+from .._checks import short_repr
 from .._concurrency.threads import Lease, ThreadPool
 from ..errors import (
     OptionError,
@@ -27,21 +28,21 @@ from ..errors import (
 from .http_client import ClientLease, Exchange, HttpSettings, answer_of, generation, map_http_error, settings_of
 from .objects import (
     CHUNK_SIZE,
-    COMPRESSIONS,
     LEAST_RATE,
     NO_DATE,
     BodyProgress,
     Chunks,
     ObjectVersion,
     RemoteObject,
-    compressed_range,
+    require_plain,
 )
 from .stores import client_options_of, is_transient_status, quoted_url, ranges_ignored
-from .waiting import Tries, Waiting, call_within, is_unknown_host, raise_late, retry_after_of, time_left
+from .waiting import Tries, Waiting, call_within, date_in, is_unknown_host, raise_late, retry_after_of, time_left
 
 T = TypeVar("T")
 _READ_SIZE = 1 << 18
-_CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,20})-(\d{1,20})|\*)/(\d{1,20}|\*)", re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,20}")  # int() fails for thousands of digits
 # Threads on which an event loop's requests wait.
 _MAX_THREADS = 64
 _pool = ThreadPool("zipstream-adapter-http", lambda: _MAX_THREADS, waits=False)
@@ -137,7 +138,7 @@ def _conditions(version: ObjectVersion) -> dict[str, str]:
     if "if_match" in condition:
         return {"If-Match": condition["if_match"]}
     date = condition.get("if_unmodified_since")
-    return {} if date is None else {"If-Unmodified-Since": date.astimezone(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")}
+    return {} if date is None else {"If-Unmodified-Since": format_datetime(date.astimezone(UTC), usegmt=True)}
 
 
 def http_object_of(url: str, options: Mapping[str, Any], waiting: Waiting) -> HttpObject:
@@ -283,7 +284,7 @@ class _HttpChunks(Chunks):
         if response.status == 206 and (found is None or found.start != at):
             raise RangesUnsupportedError(
                 f"{self.where} cannot be read by ranges: asked for bytes {at} to {stop - 1}, the server sends "
-                f"{response.headers.get('Content-Range', 'no Content-Range')!r}"
+                f"{short_repr(response.headers.get('Content-Range', 'no Content-Range'))}"
             )
 
     def _ask(self, method: str, fields: Mapping[str, str]) -> Any:
@@ -334,19 +335,13 @@ class _HttpChunks(Chunks):
 
     def _checked_meta(self, response: Any) -> tuple[dict[str, Any], _Range | None]:
         """Return the object's metadata, as obstore has it, and the range of the body."""
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        if encoding in COMPRESSIONS:
-            raise compressed_range(self.where, encoding)
+        require_plain(self.where, response.headers.get("Content-Encoding"))
         if response.headers.get("Content-Type", "").lower().startswith("multipart/byteranges"):
             raise RangesUnsupportedError(f"{self.where} cannot be read by ranges: the server sends them as multipart")
         found = _range_in(response) if response.status == 206 else None
         length = response.headers.get("Content-Length", "")
-        size = found.size if found else int(length) if length.isdecimal() and response.status == 200 else None
-        try:
-            date = parsedate_to_datetime(response.headers["Last-Modified"])
-            date = date if date.tzinfo else date.replace(tzinfo=UTC)
-        except (KeyError, TypeError, ValueError):
-            date = NO_DATE
+        size = found.size if found else int(length) if _LENGTH.fullmatch(length) and response.status == 200 else None
+        date = date_in(response.headers.get("Last-Modified")) or NO_DATE
         return {"size": size, "e_tag": response.headers.get("ETag"), "last_modified": date}, found
 
     # The end of the object.

@@ -14,9 +14,10 @@ from typing import Any
 
 from .._buffers import ChunkedFile
 from .._checks import shown_half_made
+from .._format.timestamps import EARLIEST, LATEST
 from ..errors import OptionError, RemotePermissionError
 from .background import call_in_time, run_in_time
-from .objects import ObjectVersion, StoreObject
+from .objects import NO_DATE, ObjectVersion, StoreObject
 from .s3_client import S3Object, stored_crc32
 from .stores import check_store, checked_path, import_obstore, map_errors, object_name
 from .waiting import WAITING, Waiting, call_within
@@ -132,12 +133,19 @@ def source_and_options(
     # Objects with equal weak ETags can differ, and If-Match never matches a weak one (RFC 9110, 13.1.1).
     strong = etag if etag and not etag.startswith("W/") else None
     source = FromStore(store, meta["path"], meta["size"], strong, meta["last_modified"], _deadline_of(options))
-    known: dict[str, Any] = {"size": source.size, "modified": source.modified, **options}
+    known: dict[str, Any] = {"size": source.size, "modified": date_of_object(store, source.modified), **options}
     known.pop("deadline", None)
     if known.pop("checksum", True) and "crc32" not in known:
         with call_within(source.deadline):
             known["crc32"] = _crc32_of(source)
     return source, known
+
+
+def date_of_object(store: Any, date: datetime) -> datetime | None:
+    """Return an object's date for an entry, clamped to the dates of the format; None if the server states none."""
+    # A file of 1970 has that date; any other object of 1970 is one without a date.
+    is_missing = date == NO_DATE and type(store).__name__ != "LocalStore"
+    return None if is_missing else min(max(date, EARLIEST), LATEST)
 
 
 def _crc32_of(source: FromStore) -> int | None:

@@ -395,9 +395,8 @@ class StoreObject(RemoteObject):
     def _require_plain(self, result: Any) -> None:
         """Raise RangesUnsupportedError if the range was taken from a compressed form of the object."""
         # In a bucket, it is only an attribute of the object.
-        encoding = result.attributes.get("Content-Encoding") if type(self._store).__name__ == "HTTPStore" else None
-        if encoding in COMPRESSIONS:
-            raise compressed_range(self.where, encoding)
+        if type(self._store).__name__ == "HTTPStore":
+            require_plain(self.where, result.attributes.get("Content-Encoding"))
 
     def _require_version(self, result: Any) -> Any:
         """Return `result` if it belongs to the version: some servers ignore conditions."""
@@ -406,15 +405,20 @@ class StoreObject(RemoteObject):
         return result
 
 
-COMPRESSIONS = {"gzip", "x-gzip", "deflate", "br", "zstd", "compress"}
+_COMPRESSIONS = {"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"}
 
 
-def compressed_range(where: str, encoding: str) -> RangesUnsupportedError:
-    """Return the error for a range of another form of the object than its own bytes."""
-    return RangesUnsupportedError(
-        f"{where} cannot be read by ranges: the server compresses its answers (Content-Encoding: {encoding}), also "
-        "those to ranges, whose bytes are then not the archive's. Switch that off for archives on the server"
-    )
+def require_plain(where: str, encodings: str | None) -> None:
+    """Raise RangesUnsupportedError for a range of another form of the object than its own bytes.
+
+    encodings: the field Content-Encoding, a list (RFC 9110, section 8.4).
+    """
+    named = {encoding.strip().lower() for encoding in (encodings or "").split(",")}
+    if compression := min(named & _COMPRESSIONS, default=None):
+        raise RangesUnsupportedError(
+            f"{where} cannot be read by ranges: the server compresses its answers (Content-Encoding: {compression}), "
+            "also those to ranges, whose bytes are then not the archive's. Switch that off for archives on the server"
+        )
 
 
 def _with_tries(exc: RemoteError, often: str) -> Exception:

@@ -149,7 +149,11 @@ class S3Object:
         Raises: RemoteError and its subclasses. `failure` describes a failure for the error.
         """
         with mapping_errors(self.where, self.settings.tries, failure):
-            answer: dict[str, Any] = getattr(client_of(self.settings), operation)(**self.place, **parameters)
+            client = client_of(self.settings)
+            try:
+                answer: dict[str, Any] = getattr(client, operation)(**self.place, **parameters)
+            except (ValueError, OverflowError) as exc:  # a date or a number in the answer
+                raise _invalid_answer(self.where, exc) from None
             return answer
 
     def signed_url(self, operation: str, **parameters: Any) -> str:
@@ -311,8 +315,14 @@ def mapping_errors(where: str, tries: int, failure: str = "") -> Iterator[None]:
         error = exc.kwargs.get("error")
         cause = getattr(error, "reason", None) or error or type(exc).__name__
         raise RemoteConnectionError(f"{where}: the connection failed (tried {tries} times): {cause}") from None
+    except import_botocore("botocore.parsers").ResponseParserError as exc:
+        raise _invalid_answer(where, exc) from None
     except exceptions.BotoCoreError as exc:
         raise RemoteError(f"{where}: {str(exc)[:_MAX_SHOWN_CHARS]}") from None
+
+
+def _invalid_answer(where: str, exc: Exception) -> RemoteError:
+    return RemoteError(f"{where}: the store sent an invalid answer: {str(exc)[:_MAX_SHOWN_CHARS]}")
 
 
 def _error_of(response: Mapping[str, Any], where: str, failure: str) -> RemoteError:

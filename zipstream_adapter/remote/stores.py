@@ -72,6 +72,7 @@ _MAX_SHOWN_CHARS = 300
 _STATUS = re.compile(r"non-2xx status code: (\d{3}(?: [A-Za-z' -]+)?)")
 _CODE, _MESSAGE = re.compile(r"<Code>([\w.-]{1,80})</Code>"), re.compile(r"<Message>([^<]{1,300})</Message>")
 _REGION = re.compile(r"<Region>([\w-]{1,40})</Region>|expecting '([\w-]{1,40})'")
+_YEAR = re.compile(r"year -?\d+ is out of range")
 _CAUSE = re.compile(r'(?:message|error): "([^"]{1,200})"')
 _UNTRUSTED = re.compile(r"InvalidCertificate\(\s*(?:Other\(\s*OtherError\(\s*)?(\w+)|invalid peer certificate: (\w+)")
 # Signs of missing credentials: the last places where obstore looks for them.
@@ -335,6 +336,8 @@ def _map_built_in(exc: Exception, text: str, where: str) -> Exception:
         return OptionError(
             f"{where}: obstore does not accept this key (an empty, '.' or '..' part, or a control character)"
         )
+    if isinstance(exc, ValueError) and _YEAR.fullmatch(text):
+        return RemoteError(f"{where}: it has a date that Python cannot represent: {text}. Give it another date")
     return exc
 
 

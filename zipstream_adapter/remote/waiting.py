@@ -152,12 +152,19 @@ def retry_after_of(value: str | None) -> float | None:
         return None
     if value.strip().isdecimal():
         return float(value)
-    try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
+    when = date_in(value)
+    return None if when is None else max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def date_in(value: str | None) -> datetime | None:
+    """Return the date in a header field, in UTC; None if the field is missing or invalid."""
+    if not value:
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    try:
+        date = parsedate_to_datetime(value)
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, OverflowError):  # also a year or a zone of twenty digits, or a date before year 1 in UTC
+        return None
 
 
 # Deadlines.

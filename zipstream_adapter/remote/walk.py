@@ -16,7 +16,7 @@ from .._entries.types import EntryOptions
 from .._entries.walk import pattern_excluder
 from ..errors import OptionError, RemoteNotFoundError
 from .background import call_in_time, check_fork
-from .object_source import find, source_and_options
+from .object_source import date_of_object, find, source_and_options
 from .stores import check_store, import_obstore, map_error
 from .waiting import Waiting, call_within
 
@@ -93,8 +93,9 @@ def walk_store(
     def entry(meta: dict[str, Any]) -> Entry:
         name = name_prefix + meta["path"].removeprefix(key_prefix)
         if is_directory(meta):
-            directory_options = {key: value for key, value in options.items() if key in _DIRECTORY_OPTIONS}
-            return Entry.directory(name, **{"modified": meta["last_modified"], **directory_options})
+            directory: dict[str, Any] = {"modified": date_of_object(store, meta["last_modified"])}
+            directory |= {key: value for key, value in options.items() if key in _DIRECTORY_OPTIONS}
+            return Entry.directory(name, **directory)
         source, known = source_and_options(store, meta, {"checksum": checksums, "deadline": deadline, **options})
         return Entry(name, source, **known)
 

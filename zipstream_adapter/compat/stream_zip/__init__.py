@@ -1,4 +1,4 @@
-"""The interface of stream-zip 0.0.8: ``from zipstream_adapter.compat.stream_zip import stream_zip, ZIP_32``.
+"""The interface of stream-zip 0.0.84: ``from zipstream_adapter.compat.stream_zip import stream_zip, ZIP_32``.
 
 Names, signatures, defaults, errors, modes and dates (local fields, and UTC seconds in an extra field) are as in
 stream-zip. As in stream-zip, a failing source ends the archive, and async `files` run in a copy of the context.
