@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from zipfile import ZIP_STORED
 
 from .._checks import check_names, short_repr, shown_half_made, whole
-from .._compression.methods import check_has_levels, check_level, method_to_write, raw_method_number
+from .._compression.methods import (
+    check_has_levels,
+    check_level,
+    method_to_write,
+    name_or_number,
+    raw_method_number,
+)
 from .._compression.secret import hidden, hide_in
 from .._format.timestamps import to_utc
 from ..errors import EntryError, EntryTypeError, SizeMismatchError, ZipStreamError
@@ -448,6 +454,8 @@ class Entry:
         for field in self._fields[2:]:
             value = getattr(self, field)
             if value is not None and not (isinstance(value, bytes) and not value):
+                if field == "compression":
+                    value = name_or_number(value)
                 parts.append(f"{field}={'…' if field == 'password' and value else short_repr(value)}")
         return f"{'Entry.raw' if self.is_raw else 'Entry'}({', '.join(parts)})"
 
