@@ -115,13 +115,14 @@ def test_a_second_save_of_a_generator_leaves_the_first_file(tmp_path: Path) -> N
 
 
 def test_a_generator_that_was_not_begun_may_be_empty() -> None:
-    nothing: Iterator[Any] = (item for item in ())
+    none_at_all: list[Any] = []
+    nothing: Iterator[Any] = (item for item in none_at_all)
     assert oracles.members(b"".join(stream_zip(nothing))) == {}
     begun = iter([("a", b"data")])
     assert oracles.members(b"".join(stream_zip(item for item in begun))) == {"a": b"data"}
 
     async def none() -> AsyncIterator[Any]:
-        for item in ():
+        for item in none_at_all:
             yield item
 
     async def read() -> bytes:
@@ -133,7 +134,7 @@ def test_a_generator_that_was_not_begun_may_be_empty() -> None:
 
 def test_a_generator_of_a_module_is_refused_at_the_second_request() -> None:
     given = entries()
-    app = wsgi_app(lambda request: given)
+    app: Any = wsgi_app(lambda request: given)
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.input": io.BytesIO(), "wsgi.errors": io.StringIO()}
     status: list[str] = []
     body: Any = app(environ, lambda line, headers, *rest: status.append(line))
