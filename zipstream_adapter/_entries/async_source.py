@@ -399,8 +399,8 @@ class AsyncSource:
         tell: Callable[[], Awaitable[Any]] | None = None,
     ) -> Callable[[], Awaitable[Any]]:
         """tell: gives the position of a file that must not stand at its end; called if it gives no data."""
-        begun, name = list(first), self._entry.name  # not self, which keeps the function
-        is_unread = self._entry.source_size != 0
+        begun, entry, name = list(first), self._entry, self._entry.name  # not self, which keeps the function
+        is_unread = tell is not None
 
         async def chunk() -> Any:
             nonlocal is_unread
@@ -414,7 +414,7 @@ class AsyncSource:
                     f"entry {name!r}: the file object has no data yet (read() returned None): read() must wait for data"
                 )
             if not size_of(data, name):
-                if is_unread and tell is not None:
+                if is_unread and tell is not None and entry.source_size != 0:
                     refuse_position(await tell(), name)
                 raise StopAsyncIteration
             is_unread = False
