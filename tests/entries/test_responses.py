@@ -390,6 +390,23 @@ def test_files_by_urllib_are_held_to_their_size(tmp_path: Any) -> None:
     assert oracles.members(sync_archive(lambda: urllib.request.urlopen("data:,hello"))) == {"a": b"hello"}
 
 
+@pytest.mark.parametrize("facade", FACADES)
+def test_a_file_by_urllib_that_was_read_is_no_empty_member(tmp_path: Any, facade: str) -> None:
+    import urllib.request
+
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    for url in (path.as_uri(), "data:,hello"):
+        response = urllib.request.urlopen(url)
+        assert response.read()
+        with pytest.raises(StreamStateError, match="was read before"):
+            FACADES[facade](response)
+    path.write_bytes(b"")
+    response = urllib.request.urlopen(path.as_uri())
+    assert response.read() == b""
+    assert oracles.members(FACADES[facade](response)) == {"a": b""}
+
+
 def test_a_range_of_a_layout_takes_the_end_of_a_response_that_can_be_seeked(tmp_path: Any) -> None:
     import urllib.request
 

@@ -35,7 +35,6 @@ from .foreign.readers import (
     closes_itself,
     is_context,
     is_coroutine_function,
-    is_seekable,
     must_be_left,
     position_of,
     reader_of,
@@ -558,8 +557,7 @@ class ThreadedFile:
 
     async def tell(self) -> Any:
         """The position of the file; None if it has none. Without a hop to a thread: nothing else uses it now."""
-        file = self.handle._file
-        return position_of(file) if is_seekable(file) else None
+        return position_of(self.handle._file)
 
     async def close(self) -> None:
         """Close the file. Further calls do nothing."""

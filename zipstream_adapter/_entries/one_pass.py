@@ -6,7 +6,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from ..errors import StreamStateError
-from .foreign.readers import is_seekable, position_of
+from .foreign.readers import position_of
 
 
 class OnePass:
@@ -62,8 +62,7 @@ def refuse_at_end(file: Any, name: str) -> None:
 
     Called once its first read gave no data: other files cost nothing.
     """
-    if is_seekable(file):
-        refuse_position(position_of(file), name)
+    refuse_position(position_of(file), name)
 
 
 def refuse_position(position: Any, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._buffers import close_of
-from .._entries.foreign.readers import is_seekable, position_of
+from .._entries.foreign.readers import position_of
 
 
 def as_it_stands(source: Any) -> Any:
@@ -13,9 +13,8 @@ def as_it_stands(source: Any) -> Any:
 
     Call it when the member's turn has come.
     """
-    if hasattr(type(source), "__aiter__") or not is_seekable(source) or not position_of(source):
-        return source
-    return _Standing(source)
+    is_asynchronous = hasattr(type(source), "__aiter__")
+    return source if is_asynchronous or not position_of(source) else _Standing(source)
 
 
 class _Standing:

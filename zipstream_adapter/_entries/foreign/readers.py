@@ -75,9 +75,9 @@ def is_seekable(file: Any) -> bool:
 
 
 def position_of(file: Any) -> Any:
-    """What the `tell` of `file` returns; None if that is not possible."""
+    """What the `tell` of `file` returns; None if it cannot seek."""
     try:
-        return file.tell()
+        return file.tell() if is_seekable(file) else None
     except Exception:  # files without a position raise various errors
         return None
 

@@ -38,7 +38,10 @@ class _Urllib(Body):
     def _begin(self) -> None:
         self.length = self._content_length()
         if self.length is not None:
-            self.length = max(0, self.length - _position(self._source))
+            read = _position(self._source)
+            if read >= self.length > 0:
+                self._refuse_used_up()
+            self.length = max(0, self.length - read)
 
     def _chunks(self, size: int) -> Iterator[Any]:
         return _read(self._source.read, size)
