@@ -1,7 +1,10 @@
 """All exceptions that this package raises itself.
 
 An exception from the caller's own source, callback or file passes through unchanged, with a note that names the
-entry. All other exceptions are listed here. Each leaf is also a subclass of the built-in that callers already catch::
+entry. So do the OSErrors of paths that the caller gives, as of ``walk("report.txt")``, which is no directory. Besides,
+there are a TypeError for an option that a function does not have, an ImportError for an extra that is not installed,
+and an `io.UnsupportedOperation` for what a stream as a file cannot do (seek). All other exceptions are listed here.
+Each leaf is also a subclass of the built-in that callers already catch::
 
     ZipStreamError
     ├── OptionError (ValueError)                an argument with an invalid value

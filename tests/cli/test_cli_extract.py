@@ -323,6 +323,36 @@ def test_encrypted_members_need_their_password(place: Path) -> None:
     assert run(place, "test", "e.zip", "--password-file", "wrong")[0] == 1
 
 
+@pytest.mark.parametrize("way", ["zip", "aes"])
+def test_many_members_without_their_password_are_one_line(place: Path, way: str) -> None:
+    names = [f"{number}.txt" for number in range(300)]
+    if way == "aes":
+        module("Crypto")
+        plain = Entry("plain", b"not encrypted", password=False)
+        save(place / "e.zip", [plain, *((name, b"data") for name in names)], password="secret")
+    else:
+        for name in names:
+            (place / name).write_bytes(b"data")
+        command = [need("zip"), "-q", "-P", "secret", "e.zip", *names]
+        subprocess.run(command, cwd=place, check=True, timeout=200)
+        with zipfile.ZipFile(place / "e.zip", "a") as appended:
+            appended.writestr("plain", b"not encrypted")
+    status, out, said = run(place, "test", "e.zip")
+    first, total = said.splitlines()
+    assert status == 1 and out == b""
+    needed = "member '0.txt' is encrypted: give its password (--password). The same is true of 299 other members"
+    assert first.endswith(f"e.zip: {needed}")
+    assert total.endswith("e.zip: 300 of 301 members cannot be read")
+    status, _, said = run(place, "test", "e.zip", "plain", "1.txt")
+    assert status == 1 and "'1.txt' is encrypted" in said and "1 of 2 members" in said and "The same" not in said
+    if way == "aes":
+        (place / "wrong").write_text("other\n")
+        status, _, said = run(place, "test", "e.zip", "--password-file", "wrong")
+        first, total = said.splitlines()
+        assert first.endswith("member '0.txt': the password is wrong. The same is true of 299 other members")
+        assert total.endswith("300 of 301 members cannot be read")
+
+
 def test_dates_are_those_of_the_members(place: Path) -> None:
     archive(place, [Entry("utc", b"", modified=10**9)])
     assert run(place, "extract", "a.zip", "-d", "x")[0] == 0

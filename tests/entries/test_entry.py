@@ -17,6 +17,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.support import oracles
 from zipstream_adapter import Entry, EntryError, EntryTypeError, LimitError, NotAFileError, OptionError, ZipStreamError
 from zipstream_adapter._entries.coercion import coerce
 from zipstream_adapter._entries.validation import MAX_EXTRA
@@ -289,6 +290,30 @@ def test_what_is_no_entry_is_refused_and_quoted(item: Any, quoted: str) -> None:
         coerce(item)
     assert quoted in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_the_keys_of_a_source_are_named() -> None:
+    with pytest.raises(EntryTypeError, match=r"a mapping with 'name' and 'source', 'file' or 'stream'$"):
+        coerce(5)
+    with pytest.raises(EntryTypeError, match=r"'stream' \(an iterable\), 'source' or 'data' \(anything\)$"):
+        coerce({"name": "a"})
+
+
+@pytest.mark.parametrize("given", ["none", "stored", "deflate", "bzip2", "lzma", "zstd", "auto"])
+def test_a_repr_names_the_method_and_can_be_evaluated(given: Any) -> None:
+    if given == "zstd":
+        oracles.need_zstd()
+    entry = Entry("a", b"data", compression=given, size=4, crc32=5)
+    assert repr(entry) == f"Entry('a', b'data', size=4, crc32=5, compression={given!r})"
+    assert eval(repr(entry)) == entry
+    assert repr(Entry("a", b"data", compression=entry.compression, size=4, crc32=5)) == repr(entry)
+
+
+@pytest.mark.parametrize(("number", "shown"), [(0, "'stored'"), (8, "'deflate'"), (9, "9"), (95, "95")])
+def test_a_repr_of_a_raw_entry_names_the_methods_that_have_a_name(number: int, shown: str) -> None:
+    entry = Entry.raw("a", b"data", compression=number, size=4, crc32=5)
+    assert f"compression={shown}" in repr(entry)
+    assert Entry.raw("a", b"data", compression=eval(shown), size=4, crc32=5) == entry
 
 
 def test_a_bad_option_in_a_mapping_names_the_entry() -> None:

@@ -125,11 +125,60 @@ def test_no_other_status_is_taken_for_data(way: Any, server: str, path: str, err
 
 def test_a_part_that_nobody_asked_for_is_no_data(way: Any, server: str) -> None:
     client, archive = way
-    if client in ("urllib", "http.client", "urllib3", "urllib3 loaded"):
-        assert oracles.members(archive(f"{server}/part"))["a"] == DATA[10:20]  # they keep no request
-        return
-    with pytest.raises(RemoteError, match="no range was asked for"):
+    said = "no range was asked for"
+    if client in ("urllib", "http.client", "urllib3", "urllib3 loaded"):  # they keep no request
+        said = "does not tell whether it was asked for: if so, give an iterable of its bytes"
+    with pytest.raises(RemoteError, match=f"206 .*this is a part of the data, and .*{said}"):
         archive(f"{server}/part")
+
+
+def test_a_part_that_is_all_of_the_data_is_a_whole_body(way: Any, server: str) -> None:
+    _, archive = way
+    assert oracles.members(archive(f"{server}/all-of-it")) == {"a": DATA}
+
+
+@pytest.mark.parametrize("facade", FACADES)
+def test_a_part_is_the_member_if_its_bytes_are_given(server: str, facade: str) -> None:
+    module("urllib3")
+
+    def part() -> Iterator[bytes]:
+        yield from CLIENTS["urllib3"](f"{server}/part").stream(4)
+
+    assert oracles.members(FACADES[facade](part))["a"] == DATA[10:20]
+
+
+@pytest.mark.parametrize("facade", FACADES)
+def test_a_part_of_the_body_of_requests_is_no_data(server: str, facade: str) -> None:
+    requests = module("requests")
+    with pytest.raises(RemoteError, match="this is a part of the data"):
+        FACADES[facade](lambda: requests.get(f"{server}/part", stream=True, timeout=60).raw)
+
+
+class _OtherClient:
+    """A response with the interface of httpx, of a client that is not known."""
+
+    status_code, reason_phrase, url = 206, "Partial Content", "http://host/a"
+
+    def __init__(self, asked: dict[str, str] | None, part: str) -> None:
+        self.headers = {"Content-Range": part}
+        if asked is not None:
+            self.request = type("Request", (), {"headers": asked})()
+
+    def raise_for_status(self) -> None:
+        raise AssertionError("the status is a number")
+
+    def iter_bytes(self) -> Iterator[bytes]:
+        yield b"01234"
+
+
+@pytest.mark.parametrize("facade", FACADES)
+def test_a_part_from_another_client_is_data_if_it_was_asked_for_or_is_all(facade: str) -> None:
+    archive = FACADES[facade]
+    for asked, part in (({"Range": "bytes=0-4"}, "bytes 0-4/10"), (None, "bytes 0-4/5"), ({}, "bytes 0-4/5")):
+        assert oracles.members(archive(_OtherClient(asked, part))) == {"a": b"01234"}
+    for asked, part in ((None, "bytes 0-4/10"), ({}, "bytes 0-4/10"), (None, "bytes 0-4/*"), (None, "bytes 5-9/10")):
+        with pytest.raises(RemoteError, match="this is a part of the data"):
+            archive(_OtherClient(asked, part))
 
 
 @pytest.mark.parametrize("facade", FACADES)
@@ -176,6 +225,48 @@ def test_the_rest_of_a_body_is_data(server: str, client: str, facade: str) -> No
         else:
             with pytest.raises(ZipStreamError if "url" not in client and client != "requests" else Exception):
                 FACADES[facade](response)
+
+
+def _first_chunk_given_up(response: Any) -> None:
+    assert next(response.iter_content(5)) == DATA[:5]  # the iterator is closed
+
+
+def _read_within_a_chunk(response: Any) -> Any:
+    chunks = response.iter_content(5)
+    assert next(chunks) == DATA[:5]
+    return chunks
+
+
+@pytest.mark.parametrize("facade", FACADES)
+@pytest.mark.parametrize(
+    ("path", "use"),
+    [
+        ("chunked", _first_chunk_given_up),
+        ("chunked", _read_within_a_chunk),
+        ("chunked", lambda response: response.raw.read()),
+        ("whole", lambda response: response.raw.read()),
+        ("whole", lambda response: response.raw.read(len(DATA))),
+        ("whole", lambda response: response.close()),
+        ("gzip", lambda response: response.raw.read()),
+    ],
+)
+def test_a_body_of_requests_of_which_nothing_is_left_is_no_empty_member(
+    server: str, facade: str, path: str, use: Callable[[Any], Any]
+) -> None:
+    module("requests")
+    response = CLIENTS["requests"](f"{server}/{path}")
+    held = use(response)
+    with pytest.raises(StreamStateError, match=f"the body of the response 200 .*/{path} was read before"):
+        FACADES[facade](response)
+    del held
+
+
+@pytest.mark.parametrize("facade", FACADES)
+def test_an_empty_body_of_requests_is_an_empty_member_also_if_it_was_read(server: str, facade: str) -> None:
+    module("requests")
+    response = CLIENTS["requests"](f"{server}/empty")
+    assert response.raw.read() == b""
+    assert oracles.members(FACADES[facade](response)) == {"a": b""}
 
 
 def test_a_size_that_the_length_contradicts_is_refused_before_a_byte(server: str) -> None:
@@ -297,6 +388,23 @@ def test_files_by_urllib_are_held_to_their_size(tmp_path: Any) -> None:
     with pytest.raises(SizeMismatchError, match="Content-Length"):
         sync_archive(cut)
     assert oracles.members(sync_archive(lambda: urllib.request.urlopen("data:,hello"))) == {"a": b"hello"}
+
+
+@pytest.mark.parametrize("facade", FACADES)
+def test_a_file_by_urllib_that_was_read_is_no_empty_member(tmp_path: Any, facade: str) -> None:
+    import urllib.request
+
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    for url in (path.as_uri(), "data:,hello"):
+        response = urllib.request.urlopen(url)
+        assert response.read()
+        with pytest.raises(StreamStateError, match="was read before"):
+            FACADES[facade](response)
+    path.write_bytes(b"")
+    response = urllib.request.urlopen(path.as_uri())
+    assert response.read() == b""
+    assert oracles.members(FACADES[facade](response)) == {"a": b""}
 
 
 def test_a_range_of_a_layout_takes_the_end_of_a_response_that_can_be_seeked(tmp_path: Any) -> None:

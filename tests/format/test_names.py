@@ -290,6 +290,14 @@ def test_what_the_format_cannot_say_is_refused_under_every_policy(name: str, fau
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize("policy", ["strict", "repair", "portable", "allow"])
+def test_a_nul_is_refused_with_the_policy_that_repairs_it(policy: Any) -> None:
+    said = r"^entry 'a\\x00b': .* remove it, or choose names='repair-portable' \(stores '_' in its place\)$"
+    with pytest.raises(UnsafeNameError, match=said):
+        NameRegistry(policy).resolve("a\0b")
+    assert NameRegistry("repair-portable").resolve("a\0b") == "a_b"
+
+
 @given(st.one_of(dirty_names, st.text()))
 def test_a_repaired_name_is_safe_and_repairing_it_again_changes_nothing(name: str) -> None:
     try:

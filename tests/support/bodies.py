@@ -44,6 +44,9 @@ def _answer(path: str) -> bytes:
         case "part":
             span = f"Content-Range: bytes 10-19/{len(DATA)}"
             return head("206 Partial Content", span, "Content-Length: 10") + DATA[10:20]
+        case "all-of-it":
+            span = f"Content-Range: bytes 0-{len(DATA) - 1}/{len(DATA)}"
+            return head("206 Partial Content", span, f"Content-Length: {len(DATA)}") + DATA
         case "empty":
             return head("200 OK", "Content-Length: 0")
     raise AssertionError(path)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import oracles
 from tests.support.layouts import BytesLayout, archive
 from tests.support.loops import run
 from zipstream_adapter import Entry, async_stream_zip, stream_zip, walk
-from zipstream_adapter.errors import EntryTypeError, OptionError, ZipStreamError
+from zipstream_adapter.errors import EntryTypeError, OptionError, StreamStateError, ZipStreamError
 from zipstream_adapter.web.views import Plan, unless_left
 
 DATA = archive()
@@ -47,6 +49,27 @@ def test_a_stream_has_no_ranges() -> None:
     assert plan(BytesLayout(DATA), ranges=True).answer().status == 200
 
 
+def test_asynchronous_entries_have_no_ranges() -> None:
+    async def entries() -> AsyncIterator[Any]:
+        yield "a", b"data"
+
+    said = r"^ranges=True: .* is asynchronous, and ranges need a list: collect it first"
+    with pytest.raises(EntryTypeError, match=said + ", or leave out ranges=True$"):
+        plan(entries(), ranges=True, asynchronous=True)
+    with pytest.raises(EntryTypeError, match=said + "$"):
+        plan(entries(), ranges=True)
+    assert plan([("a", b"data")], ranges=True, asynchronous=True).answer().status == 200
+
+
+def test_a_generator_that_was_used_is_refused_at_the_second_request() -> None:
+    for ranges in (False, True):
+        entries = (each for each in [("a", b"data")])
+        answer, body = plan(entries, ranges=ranges).begin()
+        assert answer.status == 200 and oracles.members(b"".join(body)) == {"a": b"data"}
+        with pytest.raises(StreamStateError, match="entries: this generator was read or closed before"):
+            plan(entries, ranges=ranges).begin()
+
+
 def test_options_are_checked_before_anything_is_made() -> None:
     with pytest.raises(TypeError, match="comppression"):
         plan([], comppression="deflate")
@@ -65,11 +88,11 @@ def test_fields_are_checked_at_once(wrong: Any) -> None:
 
 
 def test_a_stream_of_the_other_kind_is_refused() -> None:
-    with pytest.raises(EntryTypeError, match="use abody"):
+    with pytest.raises(EntryTypeError, match=r"is asynchronous: give a stream_zip \(or use Answer.abody\)$"):
         plan(async_stream_zip([])).begin()
 
     async def main() -> None:
-        with pytest.raises(EntryTypeError, match="use body"):
+        with pytest.raises(EntryTypeError, match=r"is not asynchronous: give async_stream_zip \(or use Answer.body\)$"):
             await plan(stream_zip([]), asynchronous=True).begin_async()
 
     run(main())
@@ -134,7 +157,7 @@ def test_the_web_package_imports_no_framework() -> None:
 
 
 def test_an_option_that_ranges_exclude_is_named_with_them() -> None:
-    with pytest.raises(TypeError, match=r"'on_progress', which is an option of streams: .*leave out ranges=True"):
+    with pytest.raises(TypeError, match=r"'on_progress', which is an option of streams: use stream_zip; in a web view"):
         plan([], ranges=True, on_progress=print)
     with pytest.raises(ZipStreamError) as caught:
         plan([("a", b"data")], ranges=True, compression="deflate").begin()

@@ -284,3 +284,24 @@ def test_a_refused_zip64_says_which_field_needed_it(
 )  # fmt: skip
 def test_which_field_of_the_end_needs_zip64(field: str | None, count: int, size: int, start: int) -> None:
     assert end_zip64_field(count, size, start) == field
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda archive: archive.read("a"),
+        lambda archive: archive.open("a"),
+        lambda archive: archive.testzip(),
+        lambda archive: archive.extractall("there"),
+    ],
+)
+def test_an_archive_is_not_read_back_while_it_is_written(
+    read: Callable[[Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open(tmp_path / "a.zip", "wb") as file, StreamingZipFile(file) as archive:
+        archive.writestr("a", b"data")
+        with pytest.raises(io.UnsupportedOperation, match="cannot be seeked, or read back while it is written"):
+            read(archive)
+        archive.writestr("b", b"more")
+    assert oracles.members((tmp_path / "a.zip").read_bytes()) == {"a": b"data", "b": b"more"}

@@ -77,6 +77,11 @@ def method_name(number: int) -> str:
     return _NAMES[number]
 
 
+def name_or_number(number: int) -> str | int:
+    """The name of the method `number`; the number if this package does not write the method."""
+    return _NAMES.get(number, number)
+
+
 def method_to_write(compression: int | str) -> int:
     """Like `method_number`, but raises ImportError if the method needs a library that is not installed."""
     if type(compression) is str and compression in _ALWAYS_THERE:

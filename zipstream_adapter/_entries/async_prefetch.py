@@ -15,11 +15,11 @@ from typing import Any
 from .._concurrency.cancellation import Waiting, called, dropped, forget_cancellation, within
 from .._concurrency.offload import StepThreads
 from .._concurrency.patience import NOTHING_YET, PATIENCE, NothingYet
-from .async_source import JOINED, AsyncSource, aclose_of, coroutine_of, is_file, stopped
+from .async_source import JOINED, AsyncSource, aclose_of, async_position, coroutine_of, is_file, stopped
 from .entry import Entry
 from .error_notes import note_closing
 from .files.growing import Cut
-from .one_pass import is_finished
+from .one_pass import is_finished, refuse_position
 from .prefetch import AHEAD, to_fetch
 from .source import FileFacts, OpenSource, read_size_of
 
@@ -118,9 +118,11 @@ class FetchedSource:
         self._opened = True
         self._notify()
         try:
-            for _ in range(_MOST_CHUNKS):
+            for number in range(_MOST_CHUNKS):
                 chunk = await read()
                 if not is_generator and type(chunk) is bytes and not chunk:
+                    if not number and self.item.source_size != 0:
+                        refuse_position(await async_position(source), self.item.name)
                     return None
                 if type(chunk) is not bytes or not chunk or self._held + len(chunk) >= self._ahead:
                     rest = (chunk,)

@@ -36,12 +36,13 @@ from .foreign.readers import (
     is_context,
     is_coroutine_function,
     must_be_left,
+    position_of,
     reader_of,
     takes_size,
 )
 from .foreign.response_body import Body
 from .foreign.responses import kind_of_response, response_of
-from .one_pass import OnePass, is_finished, refuse_used
+from .one_pass import OnePass, is_finished, refuse_position, refuse_used
 from .source import FILE_READ, FUNCTIONS, FileFacts, OpenSource, cut_at, facts_of, read_size_of, size_and_cut, size_of
 
 # Bytes up to which small chunks that come at once are joined, so that each costs less than a hop to a thread.
@@ -235,7 +236,8 @@ class AsyncSource:
 
     def _open_file(self, file: Any) -> AsyncSource:
         self._close_later(file)
-        self._chunk = self._reads(file.read, self._read_size, first=self._given[1:])
+        tell = partial(async_position, file)
+        self._chunk = self._reads(file.read, self._read_size, first=self._given[1:], tell=tell)
         return self
 
     def _close_unbegun(self, held: Any, closing: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
@@ -327,7 +329,7 @@ class AsyncSource:
         if ours is not None:
             if self._is_owned:
                 self._close_later(source, ours.close)
-            self._chunk = self._reads(ours.read, self._read_size)
+            self._chunk = self._reads(ours.read, self._read_size, tell=ours.tell)
             return True
         on_loop = _needs_loop(source, read)
         if is_coroutine_function(read):
@@ -348,7 +350,9 @@ class AsyncSource:
             except StopAsyncIteration as exc:
                 raise stopped() from exc
         # Before iteration, which would give lines.
-        self._chunk = self._reads(read, self._read_size, on_thread=isinstance(source, AsyncBase), first=first)
+        on_thread = isinstance(source, AsyncBase)
+        tell = partial(async_position, source, on_thread)
+        self._chunk = self._reads(read, self._read_size, on_thread=on_thread, first=first, tell=tell)
         return True
 
     def _open_response(self, response: Body) -> None:
@@ -385,11 +389,20 @@ class AsyncSource:
         self._chunk = iterator.__anext__
 
     def _reads(
-        self, read: Callable[[int], Awaitable[Any]], size: int, *, on_thread: bool = False, first: tuple[Any, ...] = ()
+        self,
+        read: Callable[[int], Awaitable[Any]],
+        size: int,
+        *,
+        on_thread: bool = False,
+        first: tuple[Any, ...] = (),
+        tell: Callable[[], Awaitable[Any]] | None = None,
     ) -> Callable[[], Awaitable[Any]]:
-        begun, name = list(first), self._entry.name  # not self, which keeps the function
+        """tell: gives the position of a file that must not stand at its end; called if it gives no data."""
+        begun, entry, name = list(first), self._entry, self._entry.name  # not self, which keeps the function
+        is_unread = tell is not None
 
         async def chunk() -> Any:
+            nonlocal is_unread
             # Wait for a thread that reads: a cancellation does not stop it.
             try:
                 data = begun.pop() if begun else await (to_the_end(read(size)) if on_thread else read(size))
@@ -400,7 +413,10 @@ class AsyncSource:
                     f"entry {name!r}: the file object has no data yet (read() returned None): read() must wait for data"
                 )
             if not size_of(data, name):
+                if is_unread and tell is not None and entry.source_size != 0:
+                    refuse_position(await tell(), name)
                 raise StopAsyncIteration
+            is_unread = False
             return data
 
         return chunk
@@ -494,6 +510,20 @@ async def _result_of(source: Callable[[], Any], threads: StepThreads) -> Any:
     return source()
 
 
+async def async_position(file: Any, on_thread: bool = False) -> Any:
+    """The position of `file`; None if it has none. on_thread: whether to wait for its methods, see `to_the_end`."""
+    try:
+        for ask in (file.seekable, file.tell):
+            answer = ask()
+            if hasattr(answer, "__await__"):
+                answer = await (to_the_end(answer) if on_thread else answer)
+            if not answer:
+                return None
+    except Exception:  # files without a position raise various errors
+        return None
+    return answer
+
+
 async def _once(data: Any) -> AsyncIterator[Any]:
     if len(data):
         yield data
@@ -524,6 +554,10 @@ class ThreadedFile:
     async def read(self, size: int) -> Any:
         """Read up to `size` bytes. If cancelled, waits for a read that has begun."""
         return await to_the_end(self.handle.read(size), self._executor.withdraw)
+
+    async def tell(self) -> Any:
+        """The position of the file; None if it has none. Without a hop to a thread: nothing else uses it now."""
+        return position_of(self.handle._file)
 
     async def close(self) -> None:
         """Close the file. Further calls do nothing."""

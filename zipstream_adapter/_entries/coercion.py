@@ -54,7 +54,7 @@ def coerce(item: Any) -> Entry:
         return _from_mapping(item)
     raise EntryTypeError(
         f"{typed_repr(item)} is not an entry: give an Entry, a path, a pair (name, source), or a mapping with 'name' "
-        "and 'file' or 'stream'"
+        "and 'source', 'file' or 'stream'"
     )
 
 
@@ -92,7 +92,7 @@ def _from_mapping(item: Mapping[str, Any]) -> Entry:
     if len(sources) > 1 or (not sources and not (isinstance(name, str) and name.endswith("/"))):
         raise EntryTypeError(
             f"entry {name!r} has {' and '.join(map(repr, sources)) or 'no source'}: give one of 'file' (a path or a "
-            "file object), 'stream' (an iterable) or 'source' (anything)"
+            "file object), 'stream' (an iterable), 'source' or 'data' (anything)"
         )
     options: dict[str, Any] = {
         key: hidden(item[key]) if key == "password" else item[key] for key in _OPTION_KEYS if key in item

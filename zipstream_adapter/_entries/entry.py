@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from zipfile import ZIP_STORED
 
 from .._checks import check_names, short_repr, shown_half_made, whole
-from .._compression.methods import check_has_levels, check_level, method_to_write, raw_method_number
+from .._compression.methods import (
+    check_has_levels,
+    check_level,
+    method_to_write,
+    name_or_number,
+    raw_method_number,
+)
 from .._compression.secret import hidden, hide_in
 from .._format.timestamps import to_utc
 from ..errors import EntryError, EntryTypeError, SizeMismatchError, ZipStreamError
@@ -82,12 +88,15 @@ class Entry:
             bytes-like chunks, the response of an HTTP client (its status and Content-Length are checked), a
             `subprocess.Popen` with stdout=PIPE (its exit status is checked), a context manager of any of these, or a
             callable that returns any of these and is called when the member's turn comes.
+            A file object is read from its position. One that can seek and stands at its end, with data before, is
+            refused (StreamStateError), unless `size` is 0.
             The archive owns the source: if it can be closed, it is closed, once. A directory takes None, or the path
             of a directory whose date and mode to use.
         size: the size of the data in bytes, if known. Data of any other size fails the member.
         crc32: the CRC-32 of the data, if known. Data with any other CRC-32 fails the member.
         modified: a datetime (a naive one is UTC), a timestamp in seconds since 1970, or a 6-tuple (UTC).
-            Default: the file's date for a path, else SOURCE_DATE_EPOCH if set, else now.
+            Default: the file's date for a path, else SOURCE_DATE_EPOCH if set, else now. The format has the years 1980
+            to 2107: any other date given here is refused, while a file gets the nearest date that it has.
         mode: Unix permissions, with or without the file type. Default: the file's mode for a path, else 0o644
             (0o755 for directories).
         compression: a `zipfile` constant or "stored", "deflate", "bzip2", "lzma", "zstd". Default: the archive's.
@@ -449,6 +458,8 @@ class Entry:
         for field in self._fields[2:]:
             value = getattr(self, field)
             if value is not None and not (isinstance(value, bytes) and not value):
+                if field == "compression":
+                    value = name_or_number(value)
                 parts.append(f"{field}={'…' if field == 'password' and value else short_repr(value)}")
         return f"{'Entry.raw' if self.is_raw else 'Entry'}({', '.join(parts)})"
 

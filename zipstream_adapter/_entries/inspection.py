@@ -16,13 +16,19 @@ from .coercion import coerce
 from .entry import Entry
 from .files.regular import not_a_file, open_to_read
 from .files.virtual import stated_size
+from .one_pass import refuse_finished
 from .source import FileFacts, OpenSource, facts_of
 from .validation import MAX_SIZE
 from .zip_copy import FromPath
 
 
 def check_entries(entries: Iterable[Any]) -> Iterable[Any]:
-    """Return `entries`. Raises EntryTypeError if it is not an iterable of entries, for example if it is one entry."""
+    """Return `entries`.
+
+    Raises EntryTypeError if it is not an iterable of entries, for example if it is one entry; StreamStateError if it is
+    a generator that was used before.
+    """
+    refuse_finished(entries)
     if isinstance(entries, str | bytes | bytearray | memoryview | os.PathLike | Entry | Mapping):
         raise EntryTypeError(
             f"entries={typed_repr(entries)} is one thing, not an iterable of entries: give a list such as "

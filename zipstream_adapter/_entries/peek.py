@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._buffers import flat_view
 from .._concurrency.closing import Closing
+from .one_pass import refuse_at_end
 from .source import (
     BUFFERS,
     FUNCTIONS,
@@ -172,6 +173,8 @@ class PeekedSource:
                 chunks.append(file.read(size))
             is_whole = bool(chunks) and len(chunks[0]) < size  # a short read is the end of a BytesIO
             if is_whole or read_head(iter(partial(file.read, size), b""), chunks, limit, is_awaited):
+                if not (chunks and chunks[0]) and self.item.size != 0:
+                    refuse_at_end(file, self.item.name)
                 for _ in map(call, map(_CLOSE, map(self._opened.pop, repeat(-1, len(self._opened))))):
                     pass
                 self._given = (iter(chunks),)

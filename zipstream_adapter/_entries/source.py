@@ -29,7 +29,7 @@ from .foreign.processes import chunks_of, is_process, wait_for_process
 from .foreign.readers import Read, closes_itself, is_context, must_be_left, reader_of
 from .foreign.response_body import Body
 from .foreign.responses import response_of
-from .one_pass import refuse_used
+from .one_pass import refuse_at_end, refuse_used
 from .validation import MAX_SIZE
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class OpenSource:
         given: tuple[Any] | None = None,
         begun: tuple[Any, ...] = (),
         is_owned: bool = True,
+        is_part: bool = False,
         cuts: bool = False,
         closing: Closing | None = None,
         held: list[int] | None = None,
@@ -134,6 +135,7 @@ class OpenSource:
             given: the result of the entry's callable, as a 1-tuple, if it was called already.
             begun: chunks already read from `given`.
             is_owned: whether to close the source.
+            is_part: whether a part of the source is read, so that a file may also stand at its end.
             cuts: whether to cut a file that grows at the size it had when opened, unless the entry says otherwise.
             closing: closes the source, for an owner that must be able to close it whenever an interrupt comes. It
                 already contains `given`.
@@ -143,6 +145,7 @@ class OpenSource:
         self.facts: FileFacts | None = None
         self.cut: Cut | None = None
         self._cut_at = cut_at(entry, cuts)
+        self._may_be_empty = is_part or entry.source_size == 0
         self.in_memory = False  # whether the next chunk is available without reading or calling anything
         self._name = entry.name
         self._read_size = read_size_of(read_size)
@@ -333,9 +336,12 @@ class OpenSource:
             raise EntryTypeError(
                 f"entry {self._name!r}: the file object gives text: open it in binary mode, as in open(path, 'rb')"
             )
-        return self._reads(_resumed(self._begun, read) if self._begun else read, self._read_size)
+        begun = self._begun
+        unread = None if self._may_be_empty or any(type(chunk) is not bytes or chunk for chunk in begun) else file
+        return self._reads(_resumed(begun, read) if begun else read, self._read_size, unread)
 
-    def _reads(self, read: Callable[[int], Any], size: int) -> Iterator[Buffer]:
+    def _reads(self, read: Callable[[int], Any], size: int, unread: Any = None) -> Iterator[Buffer]:
+        """Yield what `read` returns. unread: a file object that must not stand at its end."""
         while True:
             chunk = read(size)
             if chunk is None:
@@ -343,7 +349,10 @@ class OpenSource:
                     f"entry {self._name!r}: the file object has no data yet (read() returned None): make it blocking"
                 )
             if not size_of(chunk, self._name):
+                if unread is not None:
+                    refuse_at_end(unread, self._name)
                 return
+            unread = None
             yield chunk
 
     def _iterable(self, source: Iterable[Any]) -> Iterator[Buffer]:

@@ -36,18 +36,23 @@ _PORTABLE = re.compile(
     r"(?!(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[1-9])(?:[ .]|\Z))"
     r"[A-Za-z0-9_-](?:[ !#-)+-.0-9;=@-\[\]-{}~]{0,253}[!#-)+,\-0-9;=@-\[\]-{}~])?"
 )
+# Advice for names with a NUL.
+_FOR_NUL = ", or choose names='repair-portable' (stores '_' in its place)"
 
 
-def check_storable(name: str, advice: str = "") -> None:
+def check_storable(name: str, advice: str = "", for_nul: str = "") -> None:
     """Raise UnsafeNameError for a name that the format cannot store (APPNOTE 4.4.10, 4.4.17), under any policy.
 
     Args:
         advice: appended to the error about a name that is not valid UTF-8.
+        for_nul: appended to the error about a NUL.
     """
     if not name:
         raise UnsafeNameError("an entry has an empty name: give it a name")
     if "\0" in name:
-        raise UnsafeNameError(f"entry {name!r}: the name contains a NUL, at which readers cut it off: remove it")
+        raise UnsafeNameError(
+            f"entry {name!r}: the name contains a NUL, at which readers cut it off: remove it{for_nul}"
+        )
     try:
         size = len(name) if name.isascii() else len(name.encode("utf-8"))
     except UnicodeEncodeError as exc:
@@ -264,9 +269,9 @@ class NameRegistry:
         if name and self._names == "repair-portable":
             name = made_portable(name)
         elif name and self._names == "repair":
-            check_storable(percent_encoded(name))
+            check_storable(percent_encoded(name), for_nul=_FOR_NUL)
             name = repaired(name)
-        check_storable(name, ", or choose names='repair' (stores such a byte as '%E9')")
+        check_storable(name, ", or choose names='repair' (stores such a byte as '%E9')", _FOR_NUL)
         if self._names in ("strict", "portable"):
             check_safe(name)
         if self._names == "portable":

@@ -52,7 +52,10 @@ def to_utc(value: datetime | float | tuple[int, ...]) -> datetime:
     except (OverflowError, ValueError, OSError) as exc:
         raise OptionError(f"modified={value!r} is not a date: {exc}") from exc
     if not EARLIEST <= instant < _AFTER:
-        raise OptionError(f"modified={value!r} is outside 1980 to 2107 (UTC), the range of dates in a zip archive")
+        raise OptionError(
+            f"modified={value!r} is outside 1980 to 2107 (UTC), the range of dates in a zip archive: give a date "
+            "in it, or leave modified out"
+        )
     return instant
 
 

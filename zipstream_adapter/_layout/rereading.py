@@ -132,7 +132,7 @@ def _given_part(pin: PinnedSource, start: int, stop: int) -> Chunks:
     """Read from the result of a callable, or from an iterable that can be iterated over again."""
     source = pin.source
     given = iter(source) if isinstance(source, Iterable) else source()
-    opened = OpenSource(Entry(pin.name), FILE_READ, given=(given,))
+    opened = OpenSource(Entry(pin.name), FILE_READ, given=(given,), is_part=True)
     try:
         if opened.facts is not None:
             raise EntryTypeError(

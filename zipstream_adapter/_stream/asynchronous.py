@@ -12,7 +12,7 @@ from .._compression.secret import hide_in
 from .._concurrency.cancellation import check_loop, outlasting
 from .._concurrency.offload import StepThreads, closed_or_left, on_thread
 from .._entries.inspection import check_entries
-from .._entries.one_pass import refuse_begun
+from .._entries.one_pass import refuse_begun, refuse_finished
 from .._writer.options import AsyncStreamOptions, Options, SpelledOut, spelled_out
 from ..errors import PoisonedError, StreamStateError
 from .async_driver import AsyncDriver
@@ -87,7 +87,11 @@ class AsyncZipStream(StreamBase):
 
     def _fill(self, entries: Any, checked: Options) -> None:
         self._threads = threads = StepThreads()
-        producer = Producer(entries if isinstance(entries, AsyncIterable) else check_entries(entries), checked)
+        if isinstance(entries, AsyncIterable):
+            refuse_finished(entries)
+        else:
+            check_entries(entries)
+        producer = Producer(entries, checked)
         super().__init__(entries, checked, producer)
         # Holds no reference to this object, so that a dropped stream is collected, and closed, at once.
         self._driver = AsyncDriver(producer, threads)

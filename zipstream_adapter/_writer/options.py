@@ -128,8 +128,8 @@ class Options(NamedTuple):
         known = kind.__optional_keys__ if kind else _NAMES
         if lacking := [name for name in options if name in _STREAM_NAMES - known]:
             raise TypeError(
-                f"{callee}() got an unexpected keyword argument {lacking[0]!r}, which is an option of streams: in a "
-                "web view, leave out ranges=True or this option"
+                f"{callee}() got an unexpected keyword argument {lacking[0]!r}, which is an option of streams: use "
+                "stream_zip; in a web view, leave out ranges=True or this option"
             )
         check_names(callee, options, known)
         return cls(**options).checked()

@@ -26,6 +26,9 @@ class Hole(NamedTuple):
     size: int
 
 
+_NO_WAY_BACK = "an archive that is being streamed cannot be seeked, or read back while it is written"
+
+
 class _Sink:
     """Common part of all sinks: position, poisoning, and the refusals that make ``zipfile`` treat it as a stream."""
 
@@ -82,10 +85,10 @@ class _Sink:
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        raise io.UnsupportedOperation("an archive that is being streamed cannot be seeked")
+        raise io.UnsupportedOperation(_NO_WAY_BACK)
 
     def read(self, size: int = -1) -> bytes:
-        raise io.UnsupportedOperation("an archive that is being streamed cannot be read")
+        raise io.UnsupportedOperation(_NO_WAY_BACK)
 
 
 class StreamSink(_Sink):

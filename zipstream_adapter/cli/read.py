@@ -200,6 +200,7 @@ def _test(archive: ZipFile, arguments: argparse.Namespace, out: IO[bytes], passw
     infos = Chosen(archive, arguments.members, [], []).infos
     meter = Meter(is_terminal() and not arguments.quiet, sum(info.file_size for info in infos))
     counting, bad = _Counting(meter), 0
+    locked: dict[str, list[str]] = {}  # often all members of an archive, for one reason
     try:
         for info in infos:
             if arguments.verbose:
@@ -207,12 +208,17 @@ def _test(archive: ZipFile, arguments: argparse.Namespace, out: IO[bytes], passw
             try:
                 check(archive, info, password)
                 copy_member(archive, info, counting, password)  # type: ignore[arg-type]
+            except EncryptedMemberError as exc:
+                bad += 1
+                locked.setdefault(str(exc).replace(repr(info.filename), ""), []).append(message(exc))
             except (ZipStreamError, OSError) as exc:
                 bad += 1
                 say(message(exc))
             counting.members += 1
     finally:
         meter.close()
+    for messages in locked.values():
+        say(_said(messages))
     if bad:
         say(f"{archive.filename}: {bad:,} of {shown_count(len(infos), 'member')} cannot be read")
         return 1
@@ -224,3 +230,9 @@ def _test(archive: ZipFile, arguments: argparse.Namespace, out: IO[bytes], passw
             )
         )
     return 0
+
+
+def _said(messages: list[str]) -> str:
+    """One line for all of `messages`, which differ in the names of members only."""
+    more = len(messages) - 1
+    return f"{messages[0]}. The same is true of {shown_count(more, 'other member')}" if more else messages[0]

@@ -35,6 +35,7 @@ from .._writer.options import Options
 from .._writer.planner import size_of
 from ..errors import EntryError, EntryTypeError, LimitError, StreamStateError, ZipStreamError
 from ._local_clock import dos_date, local_zipinfo
+from ._positions import as_it_stands
 
 __all__ = [
     "FileNameTooLong",
@@ -182,7 +183,7 @@ def _opened(item: ZipFile, name: str, options: dict[str, Any]) -> Entry:
     if name.endswith("/"):
         return Entry(name, _first_chunk(file), size=item.size, **options)
     try:
-        return Entry(name, file, size=item.size, **options)
+        return Entry(name, as_it_stands(file), size=item.size, **options)
     except BaseException:
         if (close := close_of(file)) is not None:
             close()

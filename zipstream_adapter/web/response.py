@@ -117,7 +117,7 @@ class Answer:
             StreamStateError: the archive is a `ZipStream` that was already read from.
         """
         if isinstance(self.archive, AsyncZipStream):
-            raise EntryTypeError(f"{typed_repr(self.archive)} is asynchronous: use abody(), or give a stream_zip")
+            raise EntryTypeError(f"{typed_repr(self.archive)} is asynchronous: give a stream_zip (or use Answer.abody)")
         if isinstance(self.archive, ZipStream):
             if self.pieces is None:
                 refuse_begun(self.archive)
@@ -135,7 +135,7 @@ class Answer:
         """
         if isinstance(self.archive, ZipStream):
             raise EntryTypeError(
-                f"{typed_repr(self.archive)} is not asynchronous: use body(), or give async_stream_zip"
+                f"{typed_repr(self.archive)} is not asynchronous: give async_stream_zip (or use Answer.body)"
             )
         if isinstance(self.archive, AsyncZipStream):
             if self.pieces is None:

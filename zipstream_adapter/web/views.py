@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -61,6 +61,7 @@ class Plan:
                 "ZipLayout or a stream"
             )
         if ranges:
+            _check_not_asynchronous(archive, asynchronous)
             ZipLayout((), **options)  # validates the options now instead of on another thread
         else:
             stream: Any = async_stream_zip if asynchronous else stream_zip
@@ -104,6 +105,14 @@ def _check_ready(archive: Any, ranges: bool, options: Mapping[str, Any]) -> None
     if ranges and not is_layout(archive):
         raise OptionError(
             f"ranges=True: {typed_repr(archive)} is made once, from its beginning: give entries or a ZipLayout"
+        )
+
+
+def _check_not_asynchronous(entries: Any, asynchronous: bool) -> None:
+    if isinstance(entries, AsyncIterable) and not isinstance(entries, Iterable):
+        other = ", or leave out ranges=True" if asynchronous else ""
+        raise EntryTypeError(
+            f"ranges=True: {typed_repr(entries)} is asynchronous, and ranges need a list: collect it first{other}"
         )
 
 

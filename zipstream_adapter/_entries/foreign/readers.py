@@ -74,6 +74,14 @@ def is_seekable(file: Any) -> bool:
     return callable(getattr(file, "read", None)) and callable(seekable) and bool(seekable())
 
 
+def position_of(file: Any) -> Any:
+    """What the `tell` of `file` returns; None if it cannot seek."""
+    try:
+        return file.tell() if is_seekable(file) else None
+    except Exception:  # files without a position raise various errors
+        return None
+
+
 def is_coroutine_function(read: Any) -> bool:
     """Whether `read`, or the function it wraps, is a coroutine function."""
     import inspect

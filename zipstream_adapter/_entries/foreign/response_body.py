@@ -111,9 +111,10 @@ class Body:
                 f"entry {self.name!r}: {self._description()} answers HEAD, and so has no body: send a GET"
             )
         if status == 206 and self._is_part():
-            raise RemoteError(
-                f"entry {self.name!r}: {self._description()}: this is a part of the data, and no range was asked for"
-            )
+            why = "no range was asked for"
+            if self._requested() is None:  # then only the user knows
+                why = "the response does not tell whether it was asked for: if so, give an iterable of its bytes"
+            raise RemoteError(f"entry {self.name!r}: {self._description()}: this is a part of the data, and {why}")
         if status not in _GOOD:
             why = _NO_DATA.get(status, "a redirect that was not followed" if 300 <= status < 400 else "an error page")
             kind = _REFUSED.get(status, RemoteError)
@@ -123,7 +124,7 @@ class Body:
         if "multipart/byteranges" in (self._header("Content-Type") or "").lower():
             return True
         requested = self._requested()
-        if requested is None or requested.get("Range") or requested.get("range"):
+        if requested is not None and (requested.get("Range") or requested.get("range")):
             return False
         unit, _, rest = (self._header("Content-Range") or "").partition(" ")
         first, _, last = rest.partition("/")[0].partition("-")

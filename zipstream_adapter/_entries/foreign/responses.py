@@ -38,7 +38,10 @@ class _Urllib(Body):
     def _begin(self) -> None:
         self.length = self._content_length()
         if self.length is not None:
-            self.length = max(0, self.length - _position(self._source))
+            read = _position(self._source)
+            if read >= self.length > 0:
+                self._refuse_used_up()
+            self.length = max(0, self.length - read)
 
     def _chunks(self, size: int) -> Iterator[Any]:
         return _read(self._source.read, size)
@@ -59,7 +62,7 @@ class _Urllib3(Body):
         return getattr(self._source, "_body", None)
 
     def _begin(self) -> None:
-        if getattr(self._source, "closed", False) and self._content_length() != 0:
+        if _is_used_up(self._source) and self._content_length() != 0:
             self._refuse_used_up()
         self._expect_length(_position(self._source), getattr(self._source, "tell", None))
 
@@ -82,11 +85,12 @@ class _Requests(Body):
         return getattr(self._source, "_content", None)
 
     def _begin(self) -> None:
-        if getattr(self._source, "_content_consumed", False):
-            self._refuse_used_up()
         raw = getattr(self._source, "raw", None)
         # Other raw objects than responses of urllib3 do not decode, and their tell() may have another origin.
         is_urllib3 = raw is not None and kind_of_response(type(raw)) is _Urllib3  # type: ignore[arg-type]
+        is_empty = self._content_length() == 0
+        if getattr(self._source, "_content_consumed", False) or (is_urllib3 and not is_empty and _is_used_up(raw)):
+            self._refuse_used_up()
         self._expect_length(_position(raw) if is_urllib3 else 0, getattr(raw, "tell", None) if is_urllib3 else None)
 
     def _chunks(self, size: int) -> Iterator[Any]:
@@ -177,6 +181,12 @@ class _Other(Body):
         else:
             self._source.raise_for_status()
 
+    def _requested(self) -> Any:
+        try:
+            return self._source.request.headers
+        except Exception:  # httpx raises various errors for a response without a request
+            return None
+
     def _is_async(self) -> bool:
         return not any(hasattr(type(self._source), name) for name in ("iter_bytes", "iter_content"))
 
@@ -230,6 +240,15 @@ def response_of(source: Any, name: str) -> Body | None:
 def _read(read: Callable[[int], Any], size: int) -> Iterator[Any]:
     while chunk := read(size):
         yield chunk
+
+
+def _is_used_up(raw: Any) -> bool:
+    """Whether the rest of the body of `raw`, a response of urllib3, is lost or incomplete.
+
+    It closes itself at the end of the body, and if the iteration over its chunks is given up. Within a chunk, only the
+    iterator that has begun it can go on.
+    """
+    return bool(getattr(raw, "closed", False)) or getattr(raw, "chunk_left", None) is not None
 
 
 def _position(file: Any) -> int:

@@ -21,6 +21,7 @@ from ..._format.records import CENTRAL_HEADER_SIZE, LIMIT16, LIMIT32
 from ..._format.timestamps import DosDateTime, extended_timestamp
 from ...errors import CRC32MismatchError, OptionError, SizeMismatchError, Zip64RequiredError
 from .._contexts import OwnContext
+from .._positions import as_it_stands
 from ._errors import (
     CentralDirectoryNumberOfEntriesOverflowError,
     CentralDirectorySizeOverflowError,
@@ -253,7 +254,7 @@ class Members:
                 zip64 = True
         coded = {"compression": method.compression, "level": level, "zip64": zip64, **self._dated}
         if known is None:
-            return _Member(name, mode, source=chunks, size=method.size, crc32=method.crc32, **coded)
+            return _Member(name, mode, source=as_it_stands(chunks), size=method.size, crc32=method.crc32, **coded)
         return _Member(name, mode, source=known, size=len(known), crc32=fastest_crc32()(known, 0), **coded)
 
     def _extra(self, modified_at: datetime) -> bytes:

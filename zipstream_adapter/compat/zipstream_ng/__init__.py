@@ -47,6 +47,7 @@ from ..._stream.queued import QueuedStream
 from ..._writer.options import Options
 from ..._writer.planner import size_of
 from ...errors import EntryError, EntryTypeError, OptionError, SizeMismatchError, StreamStateError
+from .._positions import as_it_stands
 from ._members import (
     WITHOUT_LEVEL,
     Members,
@@ -458,4 +459,4 @@ def _no_compression() -> OptionError:
 
 def _chunks_of(data: Any) -> Any:
     """Hide all methods of an iterable but ``__iter__``, unless its type is known."""
-    return data if type(data) in (GeneratorType, list, tuple) else lambda: iter(data)
+    return data if type(data) in (GeneratorType, list, tuple) else lambda: as_it_stands(iter(data))

@@ -94,9 +94,11 @@ def open_remote(
     child with connections of its own; for other stores, the child gets ForkedError if its parent has used obstore.
 
     Args:
-        url: URL as for `store_of`: ``s3://bucket/key``, ``gs://``, ``az://``, ``http(s)://``, ``file://``; or, with
-            `store`, the path in it; or a function ``fetch(start, stop)``, which needs `size`. `fetch` returns those
-            bytes, or a first part of them (it is called again for the rest), and may be called on any thread.
+        url: ``s3://bucket/key``, ``gs://bucket/key``, ``az://container/key`` (keys are literal, not percent-encoded),
+            ``http(s)://host/path`` (sent as given; a query, such as a presigned URL's, is kept, and ``user:password@``
+            is sent as Basic authorization), or ``file:///path``; or, with `store`, the path in it; or a function
+            ``fetch(start, stop)``, which needs `size`. `fetch` returns those bytes, or a first part of them (it is
+            called again for the rest), and may be called on any thread.
         window: parts of a member to fetch at a time, once 128 KiB of it have been read. 1: one request for the whole
             member. All archives of the process share the threads, which end with the last archive.
         part_size: bytes of a part, at least 65,536. Up to `window` parts are in memory for each open member, and as
@@ -108,7 +110,11 @@ def open_remote(
             alone for longer is given up at once.
         deadline: seconds that a call may take: opening the archive, and each call that reads a member. None (the
             default) for no limit. It does not interrupt a `fetch` function.
-        store_options: options of obstore; see `store_of`.
+        store_options: for a URL: options of obstore's S3Store, GCSStore, AzureStore and LocalStore, such as ``region``,
+            ``endpoint``, ``access_key_id``, ``secret_access_key``, ``skip_signature`` (a public bucket),
+            ``allow_http``, ``credential_provider``, ``client_options`` and ``retry_config``. Without them, S3, Google
+            and Azure read their environment variables (``AWS_REGION``, ``AWS_ENDPOINT_URL`` …). ``http(s)://`` takes
+            the options of a client, such as ``default_headers``.
 
     Raises:
         OptionError: an argument is not allowed.

@@ -77,7 +77,7 @@ def compress_parts(
 
     Workers read the data and compute its CRC-32. Short members are handed over many at a time, up to 1,024, or about
     16 MiB of data. Long members to be deflated are cut into pieces, if their source is a path, an object in a store, or
-    in memory. A worker gets some hundred bytes for each member, and returns about as many, and short output.
+    in memory. A worker gets about 100 bytes for each member, and returns about as many, and short output.
 
     Entries that are not to be compressed (stored, "none", deflate at level 0, raw entries, directories) are passed on
     as they are. `ZipLayout.find_checksums` has their CRC-32s found by workers.

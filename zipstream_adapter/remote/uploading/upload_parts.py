@@ -26,7 +26,9 @@ MOST_HELD = 16 << 20
 
 
 class UploadToken(NamedTuple):
-    """An unfinished upload, from which `upload_parts` can go on: also in another process. Can be pickled, or be JSON.
+    """An unfinished upload, from which `upload_parts` can go on: also in another process.
+
+    It can be pickled, or be JSON: ``UploadToken(*json.loads(json.dumps(token)))``. A plain list is refused.
 
     Attributes:
         path: the object's path in the store.
@@ -75,7 +77,7 @@ def upload_parts(
 ) -> Uploaded:
     """Write the archive of `layout` to one object whose parts workers make and upload: all of it, or nothing.
 
-    A worker receives a `Part` of the layout (some hundred bytes for each member in it) and a signed URL, which is valid
+    A worker receives a `Part` of the layout (about 100 bytes for each member in it) and a signed URL, which is valid
     for 12 hours. It returns a short text. Workers need no credentials, but access to the sources: files under the same
     paths, or objects (`Entry.from_store`).
 
