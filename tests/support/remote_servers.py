@@ -39,7 +39,7 @@ class Objects:
     Attributes:
         data: path -> bytes, or (size, function of a range).
         asked: every request.
-        sent: bytes of bodies that have left.
+        sent: bytes of bodies that were sent.
         open: requests that are being answered.
         most: the most that ever were at a time.
     """
@@ -189,11 +189,12 @@ class _Handler(BaseHTTPRequestHandler):
             if self.objects.rate:
                 time.sleep(max(0.0, begun + (at - start) / self.objects.rate - time.monotonic()))
             piece = make(at, min(end, at + _PIECE))
-            if at + _PIECE >= stop:
-                self._ended()  # who has all of it may ask again at once, on another connection
-            self.wfile.write(piece)
+            # Counted before it leaves: who has all of it may `forget`, or ask again on another connection, at once.
             with self.objects.lock:
                 self.objects.sent += len(piece)
+            if at + _PIECE >= stop:
+                self._ended()
+            self.wfile.write(piece)
         self.wfile.flush()
         if cut:
             self.close_connection = True
