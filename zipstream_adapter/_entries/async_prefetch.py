@@ -12,7 +12,7 @@ from functools import partial
 from types import AsyncGeneratorType
 from typing import Any
 
-from .._concurrency.cancellation import Waiting, called, dropped, forget_cancellation, within
+from .._concurrency.cancellation import Waiting, called, dropped, forget_cancellation
 from .._concurrency.offload import StepThreads
 from .._concurrency.patience import NOTHING_YET, PATIENCE, NothingYet
 from .async_source import JOINED, AsyncSource, aclose_of, async_position, coroutine_of, is_file, stopped
@@ -44,7 +44,9 @@ class FetchedSource:
     _source: AsyncSource | None = None
     _opened = _closing = _is_whole = False
     _error: Exception | None = None
-    _waiting: asyncio.Future[None] | None = None  # the consumer waits for a chunk, or the task for demand
+    # The consumer waits for a chunk, in time or after it was told that there is none yet, or the task for demand.
+    _in_time: Waiting | None = None
+    _waiting: asyncio.Future[None] | None = None
     _wanted = False  # whether the consumer waits for a chunk
     _has_told = False  # whether the consumer was told that no data is available yet
     _held = 0
@@ -100,6 +102,8 @@ class FetchedSource:
             if self._source is not None:
                 self._source.on_part = None  # which refers to this object
             self._notify()
+            if self._in_time is not None:
+                self._in_time.close()
 
     def _keep_all(self, data: bytes) -> None:
         self.size, self._held, self._opened, self._is_whole = len(data), len(data), True, True
@@ -203,7 +207,7 @@ class FetchedSource:
         """Wait until the source is opened, as its turn has come. If opening failed, closes it and raises the error."""
         try:
             while not self._opened and not self.task.done():
-                if not await self._change(self._patience):
+                if not await self._task_goes_on():
                     return self._told()
             self._has_told = False
             if not self._opened:
@@ -225,7 +229,7 @@ class FetchedSource:
         """
         try:
             while not self.task.done() and self._held < self._ahead and not (self._held and is_awaited(self._held)):
-                if not await self._change(self._patience):
+                if not await self._task_goes_on():
                     break
         except BaseException:
             await self.close()
@@ -239,7 +243,7 @@ class FetchedSource:
         while not self._chunks and not self.task.done():
             self._wanted = True
             self._notify()
-            if not await self._change(self._patience) and not self._chunks:
+            if not await self._task_goes_on() and not self._chunks:
                 part = self._source.joined() if self._source is not None else b""
                 return part or self._told()
         self._has_told = False
@@ -250,11 +254,6 @@ class FetchedSource:
         self._held -= len(chunk)
         self._notify()
         return chunk
-
-    @property
-    def _patience(self) -> float | None:
-        """Seconds after which a waiting consumer is told, once, that no data is available. None: told before."""
-        return None if self._has_told else PATIENCE
 
     def _told(self) -> NothingYet:
         self._has_told = True
@@ -281,14 +280,25 @@ class FetchedSource:
         """Whether a chunk is available."""
         return bool(self._chunks)
 
-    async def _change(self, patience: float | None = None) -> bool:
-        """Wait for the other side (only one of the two waits at a time). Returns False after `patience` seconds."""
+    async def _change(self) -> None:
+        """Wait for the other side. Only one of the two waits at a time."""
         self._waiting = asyncio.get_running_loop().create_future()
-        return await within(self._waiting, patience)
+        await self._waiting
+
+    async def _task_goes_on(self) -> bool:
+        """Wait for the task. Returns False, once, after `PATIENCE` seconds: the consumer is told then."""
+        if self._has_told:
+            await self._change()
+            return True
+        if self._in_time is None:
+            self._in_time = Waiting(PATIENCE)  # all chunks share its timer
+        return await self._in_time.wait()
 
     def _notify(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+        elif self._in_time is not None:
+            self._in_time.wake()
 
     async def _end(self) -> None:
         await self.task
