@@ -161,7 +161,7 @@ def test_directories_get_their_modes_and_those_that_exist_keep_theirs(tmp_path: 
 def test_a_directory_is_private_until_it_gets_its_mode_also_after_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive(tmp_path, [Entry.directory("d/", mode=0o755), ("d/a", b"1"), ("d/b", b"2")])
+    archive(tmp_path, [Entry.directory("d/", mode=0o555), ("d/a", b"1"), ("d/b", b"2")])
     modes = []
     replace = os.replace
 
@@ -175,8 +175,12 @@ def test_a_directory_is_private_until_it_gets_its_mode_also_after_a_failure(
     monkeypatch.chdir(tmp_path)
     assert main(["extract", "a.zip", "-d", "x"]) == 1
     assert modes == [0o700, 0o700]
-    # The next extraction finds the directory, and keeps its mode.
+    # The next extraction finds the directory, keeps its mode, and must be able to write in it.
     assert mode_of(tmp_path / "x/d") == 0o755 & ~whole_file.umask()
+    monkeypatch.setattr(os, "replace", replace)
+    assert main(["extract", "a.zip", "-d", "x", "--on-conflict", "skip"]) == 0
+    assert main(["extract", "a.zip", "-d", "y"]) == 0
+    assert mode_of(tmp_path / "y/d") == 0o555 & ~whole_file.umask()
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,30 @@ def test_a_second_save_of_a_generator_leaves_the_first_file(tmp_path: Path) -> N
     assert oracles.members(path.read_bytes()) == {"a": b"data"}
 
 
+def test_of_two_streams_of_a_generator_one_is_whole_and_the_other_fails() -> None:
+    given = entries()
+    streams = [stream_zip(given), stream_zip(given), stream_zip(given, prefetch=1)]
+    assert oracles.members(b"".join(streams[0])) == {"a": b"data"}
+    for stream in streams[1:]:
+        with pytest.raises(StreamStateError) as caught:
+            next(stream)
+        assert str(caught.value) == USED
+
+
+@pytest.mark.parametrize("make", [entries, async_entries])
+def test_of_two_asynchronous_streams_of_a_generator_one_is_whole_and_the_other_fails(make: Callable[[], Any]) -> None:
+    async def main() -> None:
+        given = make()
+        streams = [async_stream_zip(given, prefetch=count) for count in (0, 0, 1)]
+        assert oracles.members(await streams[0].read()) == {"a": b"data"}
+        for stream in streams[1:]:
+            with pytest.raises(StreamStateError) as caught:
+                await anext(stream)
+            assert str(caught.value) == USED
+
+    asyncio.run(main())
+
+
 def test_a_generator_that_was_not_begun_may_be_empty() -> None:
     none_at_all: list[Any] = []
     nothing: Iterator[Any] = (item for item in none_at_all)
@@ -364,6 +388,20 @@ def test_an_asynchronous_file_at_its_end_is_no_empty_member(kind: str, options: 
             file = await opened()
             await file.seek(place)
             assert oracles.members(await _async_archive(file, **options)) == {"report.csv": DATA[place:]}
+
+    asyncio.run(main())
+
+
+def test_an_uploaded_file_that_was_read_is_no_empty_member() -> None:
+    uploads = pytest.importorskip("starlette.datastructures", reason="Starlette is not installed")
+
+    async def main() -> None:
+        uploaded = uploads.UploadFile(io.BytesIO(DATA))
+        assert await uploaded.read() == DATA
+        with pytest.raises(StreamStateError, match=r"'report.csv': .* \(byte 100000\), .* call seek\(0\) first"):
+            await _async_archive(uploaded)
+        uploaded = uploads.UploadFile(io.BytesIO(DATA))
+        assert oracles.members(await _async_archive(uploaded)) == {"report.csv": DATA}
 
     asyncio.run(main())
 

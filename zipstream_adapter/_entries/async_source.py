@@ -512,6 +512,8 @@ async def _result_of(source: Callable[[], Any], threads: StepThreads) -> Any:
 
 async def async_position(file: Any, on_thread: bool = False) -> Any:
     """The position of `file`; None if it has none. on_thread: whether to wait for its methods, see `to_the_end`."""
+    if not hasattr(file, "tell"):  # an uploaded file of Starlette or Litestar, which holds a plain one
+        return position_of(getattr(file, "file", None))
     try:
         for ask in (file.seekable, file.tell):
             answer = ask()

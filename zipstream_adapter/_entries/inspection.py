@@ -26,7 +26,7 @@ def check_entries(entries: Iterable[Any]) -> Iterable[Any]:
     """Return `entries`.
 
     Raises EntryTypeError if it is not an iterable of entries, for example if it is one entry; StreamStateError if it is
-    a generator that was used before.
+    a generator that has ended.
     """
     refuse_finished(entries)
     if isinstance(entries, str | bytes | bytearray | memoryview | os.PathLike | Entry | Mapping):

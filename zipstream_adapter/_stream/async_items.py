@@ -11,6 +11,7 @@ from .._concurrency.offload import StepThreads
 from .._entries.async_prefetch import END, AsyncPrefetcher, FetchedSource
 from .._entries.entry import Entry
 from .._entries.error_notes import note_on_threads
+from .._entries.one_pass import refuse_finished
 
 # Items, and whether more may follow.
 Answer = tuple[Any, bool]
@@ -55,6 +56,7 @@ class AsyncItems:
     def _next(self) -> Any:
         try:
             if self._iterator is None:
+                refuse_finished(self._entries)  # again: another stream may have read it since
                 self._iterator = iter(self._entries)
             return next(self._iterator, END)
         except Exception as exc:
@@ -74,6 +76,7 @@ class AsyncItems:
         """Return the next item; `NOTHING_YET` in its place, once, if it takes long."""
         if self._prefetcher is None:
             if self._is_asynchronous:
+                refuse_finished(self._entries)
                 self._iterator = aiter(self._entries)
             self._prefetcher = AsyncPrefetcher(self._pull_one, self._close_iterator, self._prefetch, self._fetch)
         item = await self._prefetcher.next()

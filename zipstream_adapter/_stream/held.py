@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._buffers import close_items
 from .._concurrency.closing import Closing
+from .._entries.one_pass import refuse_finished
 from .._entries.prefetch import Prefetcher
 from .._entries.source import close_all
 
@@ -42,6 +43,7 @@ class Held:
 
         cuts: as for `OpenSource`.
         """
+        refuse_finished(entries)  # again: another stream may have read it since
         items: Iterator[Any] = self._items.made(partial(iter, entries))
         if not prefetch:
             return items

@@ -164,13 +164,15 @@ class _Extraction:
         """Write files and directories, then links, then the dates and modes of directories."""
         self._root.mkdir(parents=True, exist_ok=True)
         self._modes = _modes_of(infos)
+        more = 0o700  # after a failure, the next extraction goes on in these directories
         try:
             self._write_all(infos, meter, verbose=verbose)
             for info in reversed(infos):
                 if info.is_dir():
                     _set_date(self._root / info.filename, info)
+            more = 0
         finally:
-            self._set_modes()  # also after a failure: the next extraction keeps them
+            self._set_modes(more)
 
     def _write_all(self, infos: list[ZipInfo], meter: Meter, *, verbose: bool) -> None:
         links = []
@@ -197,8 +199,8 @@ class _Extraction:
                         self._made.append(above)
                 self._is_directory(above, name)
 
-    def _set_modes(self) -> None:
-        """Set the modes of the directories that were made, the innermost first. The umask of the process applies."""
+    def _set_modes(self, more: int) -> None:
+        """Set the modes, and `more`, of the directories that were made, the innermost first. The umask applies."""
         allowed = ~umask() if self._made else 0
         while self._made:
             name = self._made.pop()  # made after those above it
@@ -206,7 +208,7 @@ class _Extraction:
                 place = os.open(os.path.join(self._root, name), os.O_RDONLY | _DIRECTORY_ONLY | os.O_NOFOLLOW)
                 try:
                     inherited = stat.S_IMODE(os.fstat(place).st_mode) & ~0o777  # such as the group's bit
-                    os.fchmod(place, inherited | (self._modes[name] & allowed))
+                    os.fchmod(place, inherited | (self._modes[name] & allowed) | more)
                 finally:
                     os.close(place)
 

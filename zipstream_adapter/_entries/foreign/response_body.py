@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # Status codes of responses with the requested data (RFC 9110, 15.3). 206 counts if a range was requested.
 _GOOD = (200, 201, 203, 206, 226)
 _REFUSED = {401: RemotePermissionError, 403: RemotePermissionError, 404: RemoteNotFoundError, 410: RemoteNotFoundError}
+# No more digits than a size has: int() fails for thousands of them.
+_NUMBER = re.compile(r"[0-9]{1,20}")
+# The Content-Range of a part from the first byte: the last byte, and the total (RFC 9110, 14.4).
+_FROM_THE_FIRST = re.compile(r"bytes 0-([0-9]{1,20})/([0-9]{1,20})")
 _NO_DATA = {202: "it has no data yet", 204: "it has no data", 205: "it has no data", 304: "its data is in a cache"}
 
 
@@ -113,7 +118,10 @@ class Body:
         if status == 206 and self._is_part():
             why = "no range was asked for"
             if self._requested() is None:  # then only the user knows
-                why = "the response does not tell whether it was asked for: if so, give an iterable of its bytes"
+                why = (
+                    "the response does not tell whether it was asked for: if so, give its bytes, as in "
+                    "iter(lambda: response.read(65536), b'')"
+                )
             raise RemoteError(f"entry {self.name!r}: {self._description()}: this is a part of the data, and {why}")
         if status not in _GOOD:
             why = _NO_DATA.get(status, "a redirect that was not followed" if 300 <= status < 400 else "an error page")
@@ -126,10 +134,8 @@ class Body:
         requested = self._requested()
         if requested is not None and (requested.get("Range") or requested.get("range")):
             return False
-        unit, _, rest = (self._header("Content-Range") or "").partition(" ")
-        first, _, last = rest.partition("/")[0].partition("-")
-        total = rest.partition("/")[2]
-        return not (unit == "bytes" and first == "0" and last.isdigit() and str(int(last) + 1) == total)
+        stated = _FROM_THE_FIRST.fullmatch((self._header("Content-Range") or "").strip())
+        return stated is None or int(stated[1]) + 1 != int(stated[2])
 
     def _description(self) -> str:
         reason = getattr(self._source, "reason", None) or getattr(self._source, "reason_phrase", None)
@@ -150,7 +156,7 @@ class Body:
     def _content_length(self) -> int | None:
         """The Content-Length, if it is valid and not overridden by Transfer-Encoding (RFC 9112, 6.3)."""
         stated = (self._header("Content-Length") or "").strip()
-        if not (stated.isascii() and stated.isdigit()) or self._header("Transfer-Encoding"):
+        if not _NUMBER.fullmatch(stated) or self._header("Transfer-Encoding"):
             return None
         return int(stated)
 
