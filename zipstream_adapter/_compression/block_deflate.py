@@ -105,4 +105,4 @@ class BlockDeflate(Codec):
         self._is_begun, self._least = True, BLOCK
         work = partial(deflate_block, *self._engines.blocks, block, self._dictionary, last)
         self._dictionary = block[-WINDOW:]
-        return self._blocks.start(work)
+        return self._blocks.start(work, len(block))

@@ -102,7 +102,7 @@ class ChunkDeflate(Codec):
     def _start(self, block: bytes, *, last: bool) -> bytes:
         self._is_begun, self._least = True, self._block + 1
         work = partial(deflate_chunks, *self._engines.blocks, block, self._chunk, last)
-        return self._joined(self._blocks.start(work))
+        return self._joined(self._blocks.start(work, len(block)))
 
     def _joined(self, blocks: list[list[bytes]]) -> bytes:
         """Join the output of blocks, and note where their chunks begin."""

@@ -38,6 +38,7 @@ class CodecFactory:
         salt: returns the random bytes for encryption; see `Keys`.
         whole: bytes from which a member is not compressed whole by libdeflate. The bytes of the archive depend on it.
             Memory: up to twice as many for each block that is in flight. 256 KiB or more.
+        room: see `Workers`. Memory: up to twice as many.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class CodecFactory:
         *,
         salt: Salt = os.urandom,
         whole: int = WHOLE,
+        room: int = 0,
     ) -> None:
         check_engine(engine)
         self._engine = engine
         self._whole = max(whole, BLOCK)
-        self._workers = Workers(workers, executor)
+        self._workers = Workers(workers, executor, room)
         self._keys = Keys(self._workers, salt)
 
     def coder(

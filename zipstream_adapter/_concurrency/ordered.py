@@ -32,11 +32,13 @@ class Workers:
             only one core and no `executor`. 0 for none: all work runs on the caller's thread.
         executor: any `concurrent.futures.Executor`. It is never shut down here. Default: threads that all archives of
             the process share.
+        room: bytes of data up to which more blocks than `window` may be in flight, so that no worker waits for results
+            in front of its own.
 
     Raises OptionError for an invalid argument.
     """
 
-    def __init__(self, workers: int | None = None, executor: Executor | None = None) -> None:
+    def __init__(self, workers: int | None = None, executor: Executor | None = None, room: int = 0) -> None:
         wanted = count_of(workers)
         if workers is not None and wanted is None:
             raise OptionError(f"workers={workers!r}: give a whole number, 0 for none, or None for one per usable core")
@@ -44,6 +46,7 @@ class Workers:
             raise OptionError(f"executor={executor!r}: give a concurrent.futures.Executor, or None")
         self._wanted = wanted
         self._executor = executor
+        self._room = room
         self._lease = Lease(_pool)
         self._without_threads = False
 
@@ -60,6 +63,12 @@ class Workers:
             return cores + 1 if cores > 1 or self._executor is not None else 0
         # If the pool has more threads than `workers`, one more block in flight would exceed `workers`.
         return self._wanted + (self._executor is not None or self._wanted >= cores)
+
+    @property
+    def room(self) -> int:
+        """Bytes of data up to which more blocks than `window` may be in flight."""
+        # If the pool has more threads than `workers`, they would work on more.
+        return self._room if self._wanted is None or self._wanted >= usable_cores() else 0
 
     @property
     def generation(self) -> int:
@@ -103,33 +112,41 @@ class _Pending(NamedTuple, Generic[T]):
     work: Callable[[], T]
     future: Future[T] | None
     generation: int
+    size: int
 
 
 class InOrder(Generic[T]):
-    """Runs work on `workers`, up to `Workers.window` items at a time. Results come in the order of submission."""
+    """Runs work on `workers`, up to `Workers.window` items or `Workers.room` bytes at a time.
+
+    Results come in the order of submission.
+    """
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self._window: int | None = None  # unknown until there is work
+        self._room = self._size = 0  # bytes that may be, and that are, in flight
         self._pending: deque[_Pending[T]] = deque()
 
     def __bool__(self) -> bool:
         """Whether any work is in flight."""
         return bool(self._pending)
 
-    def start(self, work: Callable[[], T]) -> list[T]:
+    def start(self, work: Callable[[], T], size: int = sys.maxsize) -> list[T]:
         """Submit `work`, which must be picklable. Returns the oldest results, as far as they are finished.
 
         Waits for as many of them as are needed to make room.
+
+        size: bytes of data of the work. Default: it does not begin before there are fewer than `Workers.window` items.
         """
         if self._window is None:
-            self._window = self._workers.window
+            self._window, self._room = self._workers.window, self._workers.room
         if not self._window:
             return [work()]
         results = []
-        while self._pending and (len(self._pending) >= self._window or self._is_done(self._pending[0])):
+        while self._pending and (self._is_done(self._pending[0]) or self._is_full(size)):
             results.append(self._collect())
-        self._pending.append(_Pending(work, self._workers.submit(work), self._workers.generation))
+        self._pending.append(_Pending(work, self._workers.submit(work), self._workers.generation, size))
+        self._size += size
         return results
 
     def finish(self) -> list[T]:
@@ -141,7 +158,7 @@ class InOrder(Generic[T]):
 
     def close(self) -> None:
         """Cancel work that has not begun, and wait for running work."""
-        pending, self._pending = self._pending, deque()
+        pending, self._pending, self._size = self._pending, deque(), 0
         futures = [each.future for each in pending if each.generation == self._workers.generation]
         running = [each for each in futures if each is not None and not each.cancel()]
         # A worker may be closing a dropped stream as garbage while it works for that same stream: it cannot wait for
@@ -151,6 +168,10 @@ class InOrder(Generic[T]):
         for future in running:
             with suppress(TimeoutError):
                 future.exception(max(0.0, until - time.monotonic()))
+
+    def _is_full(self, size: int) -> bool:
+        assert self._window is not None
+        return len(self._pending) >= self._window and self._size + size > self._room
 
     def _is_done(self, pending: _Pending[T]) -> bool:
         return pending.generation == self._workers.generation and pending.future is not None and pending.future.done()
@@ -164,4 +185,5 @@ class InOrder(Generic[T]):
         else:
             result = future.result()
         self._pending.popleft()
+        self._size -= pending.size
         return result

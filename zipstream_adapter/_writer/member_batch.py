@@ -195,10 +195,11 @@ class MemberBatch:
         self.code_in_use = None
 
     def _send(self) -> None:
-        gathered, self._gathered, self.gathered_size = self._gathered, [], 0
+        gathered, self._gathered = self._gathered, []
+        size, self.gathered_size = self.gathered_size, 0
         self._flying.append(gathered)
         assert self.code_in_use is not None
-        self._land(self._results.start(partial(self.code_in_use, [small[1] for small in gathered])))
+        self._land(self._results.start(partial(self.code_in_use, [small[1] for small in gathered]), size))
 
     def _land(self, results: list[list[Coded]]) -> None:
         for result in results:

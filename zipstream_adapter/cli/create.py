@@ -34,6 +34,8 @@ _CHUNK = 1 << 18
 # Bytes below which libdeflate compresses a file whole. The limit is higher than a stream's: a program has the memory,
 # and machine code becomes several per cent smaller.
 _WHOLE = 1 << 22
+# Bytes of data in flight: while the largest of them is compressed, the other cores go on with those behind it.
+_ROOM = 1 << 24
 # First bytes of a zip archive: a local file header, the end record of an empty archive, the mark of a split archive.
 _BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 
@@ -142,7 +144,7 @@ class _Work:
             seekable=arguments.seekable,
             on_error=self._on_error if ignores else None,
             on_progress=report if tells or on_progress is not None else None,
-            make_coding=partial(CodecFactory, arguments.engine, arguments.workers, whole=_WHOLE),
+            make_coding=partial(CodecFactory, arguments.engine, arguments.workers, whole=_WHOLE, room=_ROOM),
         )
         return self._stream
 
