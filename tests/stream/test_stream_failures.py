@@ -327,7 +327,10 @@ def test_closed_is_whether_close_was_called(entries: list[Any]) -> None:
 def test_infolist_grows_with_the_members_that_are_finished() -> None:
     entries = [("a", [b"1", b"2"]), ("b", [b"3" * 9, b"4"])]
     stream = stream_zip(entries, compression="stored", chunk_size=0, lookahead=0)
-    finished = [[info.filename for info in stream.infolist()] for _ in stream]
+    finished = []
+    for _ in stream:
+        finished.append([info.filename for info in stream.infolist()])
+        assert stream.member_count == len(finished[-1])
     assert finished[0] == []
     assert [names for names, _ in itertools.groupby(finished)] == [[], ["a"], ["a", "b"]]
 

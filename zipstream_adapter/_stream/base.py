@@ -91,6 +91,11 @@ class StreamBase(OnePass):
         return self._producer.archive.directory.infolist()
 
     @property
+    def member_count(self) -> int:
+        """Number of members finished so far: ``len(infolist())``, without a ZipInfo for each."""
+        return self._producer.archive.directory.count
+
+    @property
     def next_offset(self) -> int:
         """Offset in the archive, in bytes, of the next member or of the central directory."""
         return self._producer.tell()

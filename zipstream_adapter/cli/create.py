@@ -223,7 +223,7 @@ class _Work:
         for entry, size in stream.grown:
             self._warn(f"{entry.name!r} grew while it was read: the archive has its first {size} bytes")
         self._warn_of_patterns()
-        count = len(stream.infolist()) if self._last is None else self._last.members
+        count = stream.member_count
         if not count:
             self._warn("the archive is empty: there was nothing to put into it")
         if self._failures:
