@@ -340,7 +340,7 @@ def test_a_file_of_any_date_has_a_layout(dated: Path, year: int, tmp_path: Path)
     with ChecksumCache(tmp_path / "cache") as cache:
         cached = ZipLayout(entries, lookahead=0, checksums=cache)
         assert b"".join(cached.iter_range()) == whole
-    # The layout is that of the file with this date alone.
+    # If the file gets another date, the layout is refused.
     date = dated.stat().st_mtime_ns
     for moved in (10**9, -(10**9)):
         os.utime(dated, ns=(0, date + moved))

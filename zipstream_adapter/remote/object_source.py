@@ -14,7 +14,7 @@ from typing import Any
 
 from .._buffers import ChunkedFile
 from .._checks import shown_half_made
-from .._format.timestamps import EARLIEST, LATEST
+from .._format.timestamps import clamped
 from ..errors import OptionError, RemotePermissionError
 from .background import call_in_time, run_in_time
 from .objects import NO_DATE, ObjectVersion, StoreObject
@@ -145,7 +145,7 @@ def date_of_object(store: Any, date: datetime) -> datetime | None:
     """Return an object's date for an entry, clamped to the dates of the format; None if the server states none."""
     # A file of 1970 has that date; any other object of 1970 is one without a date.
     is_missing = date == NO_DATE and type(store).__name__ != "LocalStore"
-    return None if is_missing else min(max(date, EARLIEST), LATEST)
+    return None if is_missing else clamped(date.timestamp())
 
 
 def _crc32_of(source: FromStore) -> int | None:

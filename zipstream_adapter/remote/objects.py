@@ -417,7 +417,7 @@ def require_plain(where: str, encodings: str | None) -> None:
     if compression := min(named & _COMPRESSIONS, default=None):
         raise RangesUnsupportedError(
             f"{where} cannot be read by ranges: the server compresses its answers (Content-Encoding: {compression}), "
-            "also those to ranges, whose bytes are then not the archive's. Switch that off for archives on the server"
+            "also those to ranges, which then lack the archive's bytes. Disable compression of archives on the server"
         )
 
 
